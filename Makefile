@@ -1,0 +1,50 @@
+# What people do often.  Everything installs itself into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo-output
+
+.PHONY: help demo test test-fast lint types imports check bench install clean lock
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+install: $(STAMP)  ## create .venv with everything
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## fit small models, run the whole pipeline on the sample crawl, show the funnel
+	$(BIN)/python examples/demo.py $(DEMO)
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## run the tests that take moments
+	$(BIN)/python -m pytest -m 'not slow and not chaos'
+
+lint: $(STAMP)  ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## types
+	$(BIN)/mypy
+
+imports: $(STAMP)  ## arrows between the rooms
+	$(BIN)/lint-imports
+
+check: lint types imports test  ## all of these
+
+bench: $(STAMP)  ## rates, CPU seconds and memory, with peers in the same call (needs .venv-peers: see benchmarks/README.md)
+	$(BIN)/python benchmarks/run.py
+
+lock: $(STAMP)  ## write down the versions that are installed now
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:  ## remove what the demo and the tools made
+	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

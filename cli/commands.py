@@ -1,0 +1,89 @@
+"""What ``run``, ``verify`` and ``fit`` do: call the house and say how it went."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.progress import bars, errors
+from cli.show import show_funnel
+from curation.errors import InputError
+
+console = Console(highlight=False)
+
+
+def run_command(
+    recipe: str, inputs: list[str], output: str, backend: str, workers: int, ray_address: str | None,
+    models: Path | None, base: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """``gristmill run``."""
+    from pipelines.inputs import find_shards
+    from pipelines.plan import make_plan
+    from pipelines.publish import read_statistics
+    from pipelines.recipe import load_recipe
+    from pipelines.storage import Storage
+    from workers.driver import make_executor
+    from workers.driver import run as run_plan
+
+    if backend not in ("inline", "ray"):
+        raise InputError(f"unknown backend {backend!r}; known are inline and ray", "--backend")
+    if ray_address is not None and backend != "ray":
+        raise InputError("needs --backend ray", "--ray-address")
+    count = workers or os.cpu_count() or 1
+    loaded = load_recipe(recipe, models)
+    with bars(quiet) as shown:
+        plan = make_plan(loaded, find_shards(inputs, base, shown.to("reading digests")))
+        result = run_plan(plan, output, lambda: make_executor(backend, count, ray_address), shown)  # type: ignore[arg-type]
+    if result.did_nothing:
+        console.print("This run is finished already; nothing was done.")
+    elif not any(result.computed.values()):
+        console.print("Every shard was milled already.")
+    else:
+        computed = ", ".join(f"{stage} {number}" for stage, number in result.computed.items())
+        errors.print(f"computed (stage and number of shards): {computed}", markup=False)
+    show_funnel(console, read_statistics(Storage(output)))
+    console.print(f"\ncorpus  {output}/corpus\nledger  {output}/ledger", markup=False, soft_wrap=True)
+    console.print(f"next    gristmill inspect {output}    gristmill verify {output}", markup=False, soft_wrap=True)
+
+
+def verify_command(directory: str, shallow: bool, quiet: bool) -> None:
+    """``gristmill verify``."""
+    from pipelines.verify import verify_run
+
+    with bars(quiet) as shown:
+        checked = verify_run(directory, deep=not shallow, on_progress=shown.to("verifying"))
+    for line in checked:
+        console.print(f"[green]✓[/green] {line}")
+
+
+def fit_perplexity_command(
+    corpus: list[Path], language: str, output: Path, order: int, vocabulary: int, seed: int, quiet: bool
+) -> None:
+    """``gristmill fit perplexity``."""
+    from curation.perplexity.fit import fit_perplexity
+
+    with bars(quiet) as shown:
+        report = fit_perplexity(
+            language, corpus, output, order=order, vocabulary_size=vocabulary, seed=seed,
+            on_progress=lambda done, total, what: shown.to(what)(done, total),
+        )  # fmt: skip
+    console.print(report, markup=False)
+
+
+def fit_domain_command(
+    labelled: list[Path], output: Path, base: Path | None, text_field: str, label_field: str, epochs: int,
+    max_per_label: int | None, seed: int, quiet: bool,
+) -> None:  # fmt: skip
+    """``gristmill fit domain``."""
+    from curation.domain.base_model import packaged_minilm
+    from curation.domain.fit import fit_domain
+
+    with bars(quiet) as shown:
+        report = fit_domain(
+            labelled, base or packaged_minilm(), output, text_field=text_field, label_field=label_field,
+            epochs=epochs, max_per_label=max_per_label, seed=seed,
+            on_progress=lambda done, total, what: shown.to(what)(done, total),
+        )  # fmt: skip
+    console.print(report, markup=False)

@@ -1,0 +1,195 @@
+"""The first stage: what the records of a shard are, and which of them are documents."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from curation.batch import Batch
+from curation.errors import DocumentError
+from curation.record import Record
+from curation.stage import Measured, Parameters, Rule, Stage, measure_field
+
+DOCUMENT_KINDS = frozenset({"response", "resource", "conversion", "document"})
+
+# A batch ends with the record that reaches one of these: enough rows for vectorised work, and memory for a
+# few hundred large pages.  Part of the stage's version, since stored batches follow it.
+BATCH_RECORDS = 1024
+BATCH_BYTES = 32 << 20
+
+TRANSIENT = ("content", "declared_charset", "text")
+
+
+class ReadParameters(Parameters):
+    """What counts as a document.
+
+    Attributes:
+        http_status: the only status of an HTTP response that is kept.
+        media_types: content types that can hold a document.
+        untyped: whether a response without a content type is tried.
+        max_record_bytes: a longer record (decompressed) is quarantined.
+        verify_digests: whether WARC-Block-Digest is checked where it is given.
+        text_field, html_field, id_field, url_field, date_field: columns of JSONL and Parquet sources.
+    """
+
+    http_status: int = 200
+    media_types: tuple[str, ...] = ("text/html", "application/xhtml+xml", "text/plain")
+    untyped: bool = True
+    max_record_bytes: int = 32 << 20
+    verify_digests: bool = True
+    text_field: str = "text"
+    html_field: str | None = None
+    id_field: str | None = None
+    url_field: str | None = None
+    date_field: str | None = None
+
+
+class Read(Stage):
+    """Facts about each record; what is no document ends here under its own rule."""
+
+    name: ClassVar[str] = "read"
+    version: ClassVar[int] = 1
+    Parameters: ClassVar[type[Parameters]] = ReadParameters
+    parameters: ReadParameters
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(
+            [
+                measure_field("id", pa.string(), "document id: hash of the shard's content and the record's place"),
+                measure_field("offset", pa.int64(), "first stored byte of the record (row number in Parquet)"),
+                measure_field("length", pa.int64(), "stored bytes of the record (1 in Parquet)"),
+                measure_field("inner_offset", pa.int64(), "place inside a compressed member shared by records"),
+                measure_field("kind", pa.string(), "record type: response, revisit, conversion, document …"),
+                measure_field("record_id", pa.string(), "the source's own id of the record"),
+                measure_field("url", pa.string(), "address of the page"),
+                measure_field("host", pa.string(), "host name in the address"),
+                measure_field("crawl_date", pa.string(), "time of capture, UTC, ISO 8601"),
+                measure_field("http_status", pa.int32(), "status of the captured HTTP response"),
+                measure_field("content_type", pa.string(), "declared media type"),
+                measure_field("is_document", pa.bool_(), "whether the record type can hold a document"),
+                measure_field("is_revisit", pa.bool_(), "whether the record repeats an earlier capture"),
+                measure_field("media_type_accepted", pa.bool_(), "whether the media type can hold a document"),
+            ]
+        )
+
+    def rules(self) -> Sequence[Rule]:
+        status = float(self.parameters.http_status)
+        return [
+            Rule("revisit", "is_revisit", "<", {"default": 1.0}),
+            Rule("record-type", "is_document", ">=", {"default": 1.0}, detail="kind"),
+            Rule("http-status", "http_status", "==", {"default": status}),
+            Rule("media-type", "media_type_accepted", ">=", {"default": 1.0}, detail="content_type"),
+        ]
+
+    def measure(self, batch: Batch) -> Measured:
+        """Columns of a batch that ``batches`` made; the facts are there already, errors become quarantine."""
+        table = batch.table
+        columns = {name: batch.column(name) for name in self.schema.names}
+        classes = table.column("error_class").to_pylist()
+        details = table.column("error_detail").to_pylist()
+        errors = {
+            row: DocumentError(error, detail or "")
+            for row, (error, detail) in enumerate(zip(classes, details, strict=True))
+            if error is not None
+        }
+        return Measured(columns, errors=errors)
+
+    def batches(self, records: Iterable[Record], identity: str) -> Iterator[pa.Table]:
+        """Group records into tables.
+
+        Args:
+            records: in the order of the shard.
+            identity: the shard's identity; ids derive from it and from a record's place.
+
+        Yields:
+            Tables with the columns of ``schema`` and the transient ``content``, ``declared_charset``,
+            ``text``, ``error_class`` and ``error_detail``.
+        """
+        pending: list[Record] = []
+        size = 0
+        for record in records:
+            pending.append(record)
+            size += len(record.content or b"") + len(record.text or "")
+            if len(pending) >= BATCH_RECORDS or size >= BATCH_BYTES:
+                yield self._table(pending, identity)
+                pending, size = [], 0
+        if pending:
+            yield self._table(pending, identity)
+
+    def _table(self, records: list[Record], identity: str) -> pa.Table:
+        accepted = [self._accepts(record) for record in records]
+        columns = {
+            "id": [document_id(identity, record) for record in records],
+            "offset": [record.offset for record in records],
+            "length": [record.length for record in records],
+            "inner_offset": [record.inner_offset for record in records],
+            "kind": [record.kind for record in records],
+            "record_id": [clean(record.record_id) for record in records],
+            "url": [clean(record.url) for record in records],
+            "host": [host_of(record.url) for record in records],
+            "crawl_date": [clean(record.crawl_date) for record in records],
+            "http_status": [record.http_status for record in records],
+            "content_type": [clean(record.content_type) for record in records],
+            "is_document": [record.kind in DOCUMENT_KINDS for record in records],
+            "is_revisit": [record.kind == "revisit" for record in records],
+            "media_type_accepted": accepted,
+            "content": [record.content for record in records],
+            "declared_charset": [clean(record.charset) for record in records],
+            "text": [clean(record.text) for record in records],
+            "error_class": [record.error_class for record in records],
+            "error_detail": [clean(record.error_detail) for record in records],
+        }
+        return pa.table(columns, schema=self._table_schema())
+
+    def _table_schema(self) -> pa.Schema:
+        transient = [
+            pa.field("content", pa.large_binary()),
+            pa.field("declared_charset", pa.string()),
+            pa.field("text", pa.large_string()),
+            pa.field("error_class", pa.string()),
+            pa.field("error_detail", pa.string()),
+        ]
+        return pa.schema([*self.schema, *transient])
+
+    def _accepts(self, record: Record) -> bool:
+        if record.kind not in DOCUMENT_KINDS or record.text is not None:
+            return True  # other rules speak of these
+        if record.content_type is None:
+            return self.parameters.untyped
+        return record.content_type in self.parameters.media_types
+
+
+def document_id(identity: str, record: Record) -> str:
+    """32 hex digits from the shard's identity and the record's place in it, never from file order."""
+    place = f"{identity}:{record.offset}:{record.inner_offset}".encode()
+    return hashlib.blake2b(place, digest_size=16).hexdigest()
+
+
+def host_of(url: str | None) -> str | None:
+    """Host name of an address in lower case, None where there is none."""
+    if not url:
+        return None
+    try:
+        return clean(urlsplit(url).hostname)
+    except ValueError:
+        return None
+
+
+def clean(text: str | None) -> str | None:
+    """Text without lone surrogates, which Arrow cannot hold; they become U+FFFD."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if _has_surrogates(text) else text
+
+
+def _has_surrogates(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

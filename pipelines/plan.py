@@ -1,0 +1,156 @@
+"""The plan of a run: which results its recipe and shards ask for, each under the key of all it depends on.
+
+A key is a hash of the shard's identity, the keys upstream, and the stage's fingerprint (name, version,
+parameters, model digests, library facts).  "Done" means that a manifest lies under the key, so a changed
+recipe, model, code version or input asks for exactly the results that depend on it, and nothing else.
+
+Two kinds of change are told apart.  What a stage measures has one key; what its rules decide from it enters
+only the keys downstream.  A new threshold therefore reuses the measured columns of its own stage.
+"""
+
+from __future__ import annotations
+
+import platform
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from typing import Any
+
+import pyarrow as pa
+
+from curation.size import Size, SizeParameters
+from curation.stage import Parameters, Stage
+from pipelines.canonical import key_of
+from pipelines.inputs import Shard
+from pipelines.recipe import LoadedRecipe, rebuild_recipe
+from pipelines.sketch import Sketch
+
+# Raise when the layout or meaning of stored results changes.
+LAYOUT_VERSION = 1
+# Raise when the decisions of deduplication, or the published files, change for the same inputs.
+DEDUPLICATION_VERSION = 1
+PUBLICATION_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Link:
+    """One stage of one shard: what it measures is stored in ``folder``.
+
+    Attributes:
+        stage: the stage.
+        key: of what it measures.
+        folder: below the root of the run.
+    """
+
+    stage: Stage
+    key: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run shall do; a pure function of recipe, models, code and shards.
+
+    Attributes:
+        recipe: as loaded.
+        stages: those of the recipe, with the size after extraction and the sketch for deduplication at the end.
+        shards: sorted by identity.
+    """
+
+    recipe: LoadedRecipe
+    stages: tuple[Stage, ...]
+    shards: tuple[Shard, ...]
+
+    @cached_property
+    def fingerprints(self) -> list[tuple[Any, Any]]:
+        """Of each stage: all that its measurements depend on, and all that its decisions depend on besides."""
+        given = {stage.name: parameters for stage, parameters in self.recipe.entries}
+        return [_fingerprints(stage, given.get(stage.name, stage.parameters)) for stage in self.stages]
+
+    def chain(self, shard: Shard) -> tuple[list[Link], str]:
+        """The stages of one shard with their keys, and the key of the state after the last."""
+        state = key_of("layout", LAYOUT_VERSION, shard.identity)
+        links = []
+        for number, stage in enumerate(self.stages):
+            measuring, deciding = self.fingerprints[number]
+            key = key_of(state, measuring)
+            folder = f"shards/{shard.identity}/{number:02d}-{stage.name}-{key[:16]}"
+            links.append(Link(stage, key, folder))
+            state = key_of(key, deciding)
+        return links, state
+
+    def deduplication_key(self) -> str:
+        """Key of the deduplication over all shards."""
+        parameters = self.recipe.recipe.deduplication
+        dumped = parameters.model_dump(mode="json") if parameters else None
+        return key_of("deduplication", DEDUPLICATION_VERSION, dumped, [self.chain(s)[1] for s in self.shards])
+
+    def publication_key(self) -> str:
+        """Key of everything that a finished run shows, names and URIs of shards included."""
+        rest = {name: self.recipe.expanded[name] for name in ("name", "description", "retention", "limits")}
+        shards = [shard.plain() for shard in self.shards]
+        return key_of("publication", PUBLICATION_VERSION, self.deduplication_key(), rest, shards)
+
+    def plain(self) -> dict[str, Any]:
+        """``run.json``: what shall be done, from what, with what; no clock, no host."""
+        return {
+            "recipe": self.recipe.expanded,
+            "stages": [
+                {"stage": stage.name, "version": stage.version, "facts": stage.facts()} for stage in self.stages
+            ],
+            "shards": [shard.plain() for shard in self.shards],
+            "deduplication_key": self.deduplication_key(),
+            "publication_key": self.publication_key(),
+            "versions": versions(),
+        }
+
+
+def _fingerprints(stage: Stage, given: Parameters) -> tuple[Any, Any]:
+    dumped = _without_paths(given.model_dump(mode="python"))
+    measuring = {name: value for name, value in dumped.items() if name not in stage.deciding}
+    deciding = {name: value for name, value in dumped.items() if name in stage.deciding}
+    return [stage.name, stage.version, measuring, stage.facts()], [deciding, stage.version]
+
+
+def make_plan(recipe: LoadedRecipe, shards: Sequence[Shard]) -> Plan:
+    """Bring a recipe and its shards together."""
+    read, extraction, *rest = recipe.stages
+    sketch = Sketch.of(recipe.recipe.deduplication)
+    return Plan(recipe, (read, extraction, Size(SizeParameters()), *rest, sketch), tuple(shards))
+
+
+def rebuild_plan(run: dict[str, Any], models_root: Path) -> Plan:
+    """The plan of a stored ``run.json``."""
+    recipe = rebuild_recipe(run["recipe"], models_root)
+    return make_plan(recipe, [Shard(**shard) for shard in run["shards"]])
+
+
+def _without_paths(value: Any) -> Any:
+    """Parameters with model paths left out: a model enters by its digest, wherever it lies."""
+    if isinstance(value, PurePath):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _without_paths(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_paths(item) for item in value]
+    return value
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that took part."""
+    names = ["gristmill", "pyarrow", "numpy", "numba", "resiliparse", "sentencepiece", "kenlm", "transformers", "torch"]
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {**found, "python": platform.python_version(), "unicode": unicodedata.unidata_version}
+
+
+def measured_schema(stages: Sequence[Stage]) -> pa.Schema:
+    """All columns that the stages measure, in order."""
+    return pa.schema([field for stage in stages for field in stage.schema])

@@ -1,0 +1,270 @@
+"""A recipe: what shall happen to the documents, in the words of the person who runs it.
+
+A recipe is one page of YAML.  Everything it leaves out has a documented default; ``Recipe.expanded`` is the
+whole of it, and what a run stores.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from curation.errors import InputError
+from curation.read import Read, ReadParameters
+from curation.stage import Parameters, Stage
+from pipelines.registry import STAGES, stage_class, suggestion
+from pipelines.yaml_source import YamlSource, read_yaml
+
+PACKAGED = ("crawl", "fineweb", "ccnet")
+MODELS_VARIABLE = "GRISTMILL_MODELS"
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Priority(Section):
+    """One key of the order in which near-duplicates are kept."""
+
+    column: str
+    order: Literal["ascending", "descending"] = "descending"
+
+
+class Deduplication(Section):
+    """How duplicates are found and which of them is kept.
+
+    Attributes:
+        definition: name and version of the similarity.
+        threshold: a document goes when its exact Jaccard similarity with a kept one is above this;
+            a decimal string, so that it is exact.
+        recall: least probability that a pair exactly at the threshold becomes a candidate.
+        scheme: permutation scheme of datasketch 2.
+        seed: seed of the permutations.
+        priority: which of two near-duplicates is kept: columns of the ledger in order of weight; the
+            document id decides last, so the order is total.
+    """
+
+    definition: Literal["word-5gram/1"] = "word-5gram/1"
+    threshold: str = "0.8"
+    recall: float = Field(0.998, gt=0.5, lt=1.0)
+    scheme: Literal["affine32", "affine64"] = "affine32"
+    seed: int = Field(1, ge=0, lt=1 << 32)
+    priority: tuple[Priority, ...] = (Priority(column="token_count"),)
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return repr(value) if isinstance(value, float) else value
+
+    @field_validator("threshold")
+    @classmethod
+    def _is_similarity(cls, value: str) -> str:
+        try:
+            fraction = Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"a decimal number such as 0.8 is expected, not {value!r}") from None
+        if not Fraction(1, 10) <= fraction < 1:
+            raise ValueError("a similarity threshold lies in [0.1, 1)")
+        return value
+
+
+class Retention(Section):
+    """What is kept of the texts that do not enter the corpus.
+
+    Attributes:
+        dropped_texts: ``full``, ``sample`` (by hash of the id, so the same documents every time) or ``none``.
+        sample_share: share of documents whose text is kept under ``sample``.
+    """
+
+    dropped_texts: Literal["full", "sample", "none"] = "full"
+    sample_share: float = Field(0.01, gt=0, le=1)
+
+
+class Limits(Section):
+    """When a run must fail instead of publishing a corpus with holes.
+
+    Attributes:
+        max_quarantined_share: of all records read; null for no limit.
+    """
+
+    max_quarantined_share: float | None = Field(0.25, ge=0, le=1)
+
+
+class Recipe(Section):
+    """A whole recipe.  ``stages`` holds built stages' parameters by name, in order."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str = ""
+    read: ReadParameters = ReadParameters()
+    stages: tuple[dict[str, Any], ...]
+    deduplication: Deduplication | None = Deduplication()
+    retention: Retention = Retention()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _extraction_comes_first(self) -> Self:
+        names = [stage.get("stage") for stage in self.stages]
+        if not names or names[0] != "extraction":
+            raise ValueError("the first stage must be 'extraction': it gives every document its text")
+        return self
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe with its stages built.
+
+    Attributes:
+        recipe: as given.
+        stages: ``read`` first, then those of the recipe.
+        given: the parameters of each stage with model paths as the recipe gives them.
+        source: the YAML it came from, for messages and for ``explain``.
+        models_root: folder against which relative model paths were resolved.
+    """
+
+    recipe: Recipe
+    stages: tuple[Stage, ...]
+    given: tuple[Parameters, ...]
+    source: YamlSource
+    models_root: Path
+
+    @property
+    def entries(self) -> list[tuple[Stage, Parameters]]:
+        """Each stage with its parameters as given."""
+        return list(zip(self.stages, self.given, strict=True))
+
+    @property
+    def expanded(self) -> dict[str, Any]:
+        """The recipe with every default written out, as plain data."""
+        plain = self.recipe.model_dump(mode="json")
+        plain["stages"] = [
+            {"stage": stage.name, **parameters.model_dump(mode="json")} for stage, parameters in self.entries[1:]
+        ]
+        return plain
+
+
+def load_recipe(source: str | Path, models_root: str | Path | None = None) -> LoadedRecipe:
+    """Read a recipe file, or a packaged recipe by its name.
+
+    Args:
+        source: a path, or one of ``PACKAGED``.
+        models_root: folder for relative model paths; default the environment's ``GRISTMILL_MODELS``, then
+            the recipe's own folder (for packaged recipes: ``models`` in the working folder).
+
+    Raises:
+        InputError: with line and column, for everything that is wrong in it.
+    """
+    text, name, folder = _recipe_text(str(source))
+    yaml_source = read_yaml(text, name)
+    root = Path(models_root or os.environ.get(MODELS_VARIABLE) or folder)
+    return build_recipe(yaml_source, root)
+
+
+def build_recipe(source: YamlSource, models_root: Path) -> LoadedRecipe:
+    """Check parsed YAML against the recipe's types and build its stages."""
+    if not isinstance(source.data, dict):
+        raise InputError("a recipe is a mapping with 'name' and 'stages'", source.where(()))
+    try:
+        recipe = Recipe.model_validate(source.data)
+    except ValidationError as error:
+        raise _first_error(error, source, (), Recipe) from None
+    built = [_build_stage(entry, ("stages", index), source, models_root) for index, entry in enumerate(recipe.stages)]
+    stages = [stage for stage, _ in built]
+    names = [stage.name for stage in stages]
+    for index, stage_name in enumerate(names):
+        if stage_name in names[:index]:
+            raise InputError(f"the stage {stage_name!r} stands here twice", source.where(("stages", index)))
+    _check_columns(recipe, stages, source)
+    given = (recipe.read, *(parameters for _, parameters in built))
+    return LoadedRecipe(recipe, (Read(recipe.read), *stages), given, source, models_root)
+
+
+def rebuild_recipe(expanded: Mapping[str, Any], models_root: Path) -> LoadedRecipe:
+    """The recipe that a run stored, built again (by a worker, or to read a finished run)."""
+    return build_recipe(YamlSource("run.json", dict(expanded), {}), models_root)
+
+
+def _recipe_text(source: str) -> tuple[bytes, str, Path]:
+    if source in PACKAGED and not os.path.exists(source):
+        resource = files("pipelines") / "recipes" / f"{source}.yaml"
+        return resource.read_bytes(), f"{source}.yaml", Path("models")
+    path = Path(source)
+    try:
+        return path.read_bytes(), str(path), path.parent
+    except FileNotFoundError:
+        known = ", ".join(PACKAGED)
+        raise InputError(f"no such recipe; give a file, or one of the packaged recipes: {known}", source) from None
+    except OSError as error:
+        raise InputError(f"cannot read the recipe: {error.strerror}", source) from None
+
+
+def _build_stage(
+    entry: Mapping[str, Any], path: tuple[str | int, ...], source: YamlSource, root: Path
+) -> tuple[Stage, Parameters]:
+    if "stage" not in entry:
+        raise InputError("each entry of 'stages' needs a 'stage' with its name", source.where(path))
+    cls = stage_class(entry["stage"], source.where((*path, "stage")))
+    given = {name: value for name, value in entry.items() if name != "stage"}
+    try:
+        parameters = cls.Parameters.model_validate(given)
+    except ValidationError as error:
+        raise _first_error(error, source, path, cls.Parameters) from None
+    try:
+        return cls(parameters.resolved(root)), parameters
+    except InputError as error:
+        raise InputError(error.message, error.where or source.where(path)) from None
+
+
+def _first_error(
+    error: ValidationError, source: YamlSource, prefix: tuple[str | int, ...], model: type[BaseModel]
+) -> InputError:
+    """The first thing that is wrong, with its place; how many more there are."""
+    errors = error.errors()
+    first = errors[0]
+    location = tuple(part for part in first["loc"] if not str(part).startswith(("function-", "dict[")))
+    where = source.where((*prefix, *location))
+    if first["type"] == "extra_forbidden":
+        known = list(_fields_at(model, location[:-1]))
+        message = f"unknown name {location[-1]!r}{suggestion(str(location[-1]), known)}"
+    elif first["type"] == "missing":
+        message = f"{location[-1]!r} is missing"
+    else:
+        message = ".".join(str(part) for part in location) + ": " if location else ""
+        message += first["msg"].removeprefix("Value error, ")
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InputError(message + more, where)
+
+
+def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def _check_columns(recipe: Recipe, stages: list[Stage], source: YamlSource) -> None:
+    """No two stages may measure one column, and priorities must name columns that will exist."""
+    owners: dict[str, str] = {}
+    for index, stage in enumerate([Read(recipe.read), *stages]):
+        for column in stage.schema.names:
+            if column in owners:
+                message = f"stages {owners[column]!r} and {stage.name!r} both measure {column!r}"
+                raise InputError(message, source.where(("stages", index - 1)))
+            owners[column] = stage.name
+    for number, priority in enumerate(recipe.deduplication.priority if recipe.deduplication else ()):
+        if priority.column not in owners and priority.column != "token_count":
+            known = [*owners, "token_count"]
+            message = f"unknown column {priority.column!r}{suggestion(priority.column, known)}"
+            raise InputError(message, source.where(("deduplication", "priority", number, "column")))
+
+
+__all__ = ["PACKAGED", "STAGES", "LoadedRecipe", "Recipe", "build_recipe", "load_recipe", "rebuild_recipe"]

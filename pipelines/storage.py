@@ -1,0 +1,180 @@
+"""Where a run keeps its files: any root that Arrow or fsspec opens, with atomic commit.
+
+A file appears under its final name whole or not at all: on a local disk by temporary name, fsync and
+rename, on an object store because a put is atomic there.  A result is done when its ``manifest.json`` exists;
+the manifest is written last and names every file with its size and digest.  Two attempts at one result may
+race: both write the same bytes under the same names, so it does not matter who wins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow.fs as pafs
+
+from curation.errors import InputError, RunError
+from pipelines.canonical import digest_bytes, digest_stream, pretty_json
+
+TEMPORARY = ".tmp-"
+MANIFEST = "manifest.json"
+
+
+def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of a URI or path, and the path inside it.
+
+    Arrow's own filesystems come first (local, ``s3://``, ``gs://``, ``hdfs://``), then any that fsspec knows.
+    """
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+    try:
+        return cast(tuple[pafs.FileSystem, str], pafs.FileSystem.from_uri(uri))
+    except (ValueError, NotImplementedError, OSError) as arrow_error:
+        import fsspec
+
+        try:
+            filesystem, path = fsspec.core.url_to_fs(uri)
+        except (ValueError, ImportError) as error:
+            raise InputError(f"cannot open this location: {error} ({arrow_error})", uri) from None
+        return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+class Storage:
+    """The folder of one run.
+
+    Args:
+        uri: a local path or a URI.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.filesystem, self.root = resolve(uri)
+        self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """Full path, inside the filesystem, of a name below the root (``corpus/part-00000.parquet``)."""
+        return posixpath.join(self.root, name)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there, committed or not."""
+        return bool(self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, None where there is none."""
+        info = self.filesystem.get_file_info(self.path(name))
+        return int(info.size) if info.type == pafs.FileType.File else None
+
+    def read(self, name: str) -> bytes:
+        """The whole of a small file."""
+        with self.filesystem.open_input_stream(self.path(name)) as stream:
+            return bytes(stream.read())
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable stream to read from (an Arrow ``NativeFile``)."""
+        return cast(BinaryIO, self.filesystem.open_input_file(self.path(name)))
+
+    def digest(self, name: str) -> str:
+        """Digest of a file's bytes as they are now."""
+        with self.filesystem.open_input_stream(self.path(name)) as stream:
+            return digest_stream(cast(BinaryIO, stream))
+
+    @contextmanager
+    def writer(self, name: str) -> Iterator[BinaryIO]:
+        """A stream whose bytes become ``name`` when the block ends well, and vanish when it does not."""
+        final = self.path(name)
+        self.filesystem.create_dir(posixpath.dirname(final), recursive=True)
+        target = f"{final}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}" if self.local else final
+        try:
+            with self.filesystem.open_output_stream(target) as stream:
+                yield cast(BinaryIO, stream)
+            if self.local:
+                _sync(target)
+                os.replace(target, final)
+                _sync(posixpath.dirname(final))
+        except BaseException as error:
+            if self.local:
+                with suppress(OSError):
+                    os.unlink(target)
+            if isinstance(error, OSError) and error.errno is not None:
+                raise RunError(f"cannot write {final}: {os.strerror(error.errno)}; nothing was committed") from error
+            raise
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file atomically."""
+        with self.writer(name) as stream:
+            stream.write(data)
+
+    def commit(self, folder: str, content: dict[str, Any], files: list[str]) -> dict[str, Any]:
+        """Write the manifest that makes the files of a folder count.
+
+        Args:
+            folder: below the root; the manifest lies in it.
+            content: what else the manifest says; plain and deterministic.
+            files: names below the root, already written.
+
+        Returns:
+            The manifest.
+        """
+        entries = {name: {"bytes": self.size(name), "digest": self.digest(name)} for name in sorted(files)}
+        manifest = {**content, "files": entries}
+        self.write(posixpath.join(folder, MANIFEST), pretty_json(manifest))
+        return manifest
+
+    def manifest(self, folder: str) -> dict[str, Any] | None:
+        """The manifest of a committed result, or None when it is not done.
+
+        A manifest whose files are missing or of another size does not count: the result is made again.
+        """
+        name = posixpath.join(folder, MANIFEST)
+        if not self.exists(name):
+            return None
+        try:
+            manifest = json.loads(self.read(name))
+            complete = all(self.size(file) == entry["bytes"] for file, entry in manifest["files"].items())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return manifest if complete else None
+
+    def delete(self, name: str) -> None:
+        """Delete a file if it is there."""
+        with suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.path(name))
+
+    def list(self, folder: str) -> list[str]:
+        """Names, below the root and sorted, of all files under a folder."""
+        selector = pafs.FileSelector(self.path(folder).rstrip("/"), recursive=True, allow_not_found=True)
+        prefix = self.root.rstrip("/") + "/"
+        infos = self.filesystem.get_file_info(selector)
+        return sorted(info.path[len(prefix) :] for info in infos if info.type == pafs.FileType.File)
+
+    def sweep(self) -> int:
+        """Delete what killed attempts left behind (files that never got their final name); return how many."""
+        if not self.local or not os.path.isdir(self.root):
+            return 0
+        leftovers = [name for name in self.list("") if TEMPORARY in posixpath.basename(name)]
+        for name in leftovers:
+            self.delete(name)
+        return len(leftovers)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest_file(path: str | Path) -> str:
+    """Digest of a local file."""
+    with open(path, "rb") as stream:
+        return digest_stream(stream)
+
+
+__all__ = ["MANIFEST", "Storage", "digest_bytes", "digest_file", "resolve"]

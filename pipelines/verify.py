@@ -1,0 +1,190 @@
+"""Verification: the ledger, the manifest and the files must tell one story, to the record and to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.errors import RunError
+from pipelines.funnel import check_funnel
+from pipelines.ledger import DUPLICATE, KEPT, VERDICTS, totals
+from pipelines.look import FinishedRun
+
+BATCH_PAIRS = 4096
+
+
+def verify_run(directory: str, deep: bool = True, on_progress: Callable[[int, int], None] | None = None) -> list[str]:
+    """Check a finished run.
+
+    Args:
+        deep: also recompute every file's digest and every duplicate's similarity.
+
+    Returns:
+        What was checked, one line each.
+
+    Raises:
+        InputError: where there is no finished run.
+        RunError: at the first difference, saying what differs.
+    """
+    run = FinishedRun(directory)
+    checks = [_check_files, _check_ledger, _check_places, _check_corpus, _check_witnesses]
+    if deep:
+        checks.append(_check_similarities)
+    lines = []
+    for number, check in enumerate(checks):
+        if on_progress:
+            on_progress(number, len(checks))
+        lines.append(check(run, deep))
+    return lines
+
+
+def _check_files(run: FinishedRun, deep: bool) -> str:
+    assert run.manifest is not None
+    files = run.manifest["files"]
+    for name, entry in sorted(files.items()):
+        if deep and run.storage.digest(name) != entry["digest"]:
+            raise RunError(f"{name}: its digest is not the one in manifest.json; the file was changed")
+    present = {n for folder in ("corpus", "ledger", "dropped") for n in run.storage.list(folder)}
+    strangers = sorted(present - set(files))
+    if strangers:
+        raise RunError(f"{strangers[0]}: not in manifest.json ({len(strangers)} such files)")
+    for folder in ("corpus", "ledger", "dropped"):
+        expected = sum(entry["rows"] for name, entry in files.items() if name.startswith(f"{folder}/"))
+        found = run.table(folder).count_rows()
+        if found != expected:
+            raise RunError(f"{folder}/ holds {found} rows, manifest.json says {expected}")
+    return f"{len(files)} files have the sizes{', digests' if deep else ''} and rows of manifest.json"
+
+
+def _check_ledger(run: FinishedRun, deep: bool) -> str:
+    assert run.manifest is not None
+    ledger = run.table("ledger").to_table(columns=["id", "verdict", "stage", "rule"])
+    counted = totals(ledger)
+    if sum(counted.values()) != ledger.num_rows:
+        raise RunError("the ledger holds verdicts other than " + ", ".join(VERDICTS))
+    if pc.count_distinct(ledger.column("id")).as_py() != ledger.num_rows:
+        raise RunError("the ledger holds an id twice")
+    said = {name: run.manifest["totals"].get(name, 0) for name in VERDICTS}
+    if counted != said:
+        raise RunError(f"verdicts in the ledger {counted} differ from manifest.json {said}")
+    if run.statistics["records"]["read"] != ledger.num_rows:
+        raise RunError(f"{run.statistics['records']['read']} records were read, the ledger has {ledger.num_rows} rows")
+    check_funnel(run.statistics)
+    _check_reasons(ledger, run.statistics)
+    words = ", ".join(f"{name} {count:,}" for name, count in counted.items())
+    return f"{ledger.num_rows:,} records in = {words}; every stage adds up"
+
+
+def _check_reasons(ledger: pa.Table, statistics: dict[str, Any]) -> None:
+    """Counts of each reason in the ledger must be those of the statistics."""
+    grouped = ledger.group_by(["verdict", "stage", "rule"]).aggregate([("id", "count")]).to_pylist()
+    for row in grouped:
+        if row["verdict"] == KEPT:
+            continue
+        if row["verdict"] == DUPLICATE:
+            said = statistics["deduplication"][row["rule"]]["documents"]
+        else:
+            kind = "dropped" if row["verdict"] == "dropped" else "quarantined"
+            said = statistics["stages"][row["stage"]][kind].get(row["rule"], {"documents": 0})["documents"]
+        if said != row["id_count"]:
+            raise RunError(f"{row['stage']}.{row['rule']}: {row['id_count']} in the ledger, {said} in statistics.json")
+
+
+def _check_places(run: FinishedRun, deep: bool) -> str:
+    """Every stored byte of a shard belongs to exactly one record."""
+    table = run.table("ledger").to_table(columns=["shard", "offset", "length", "inner_offset"])
+    sizes = {shard["name"]: shard["size"] for shard in run.run["shards"]}
+    names = table.column("shard").to_pylist()
+    order = np.lexsort((table.column("inner_offset").to_numpy(), table.column("offset").to_numpy(), names))
+    places = table.take(pa.array(order))
+    checked = 0
+    for name, rows in _by_shard(places):
+        if name.endswith(".parquet"):
+            continue
+        offsets, lengths = rows
+        distinct = np.concatenate([[True], offsets[1:] != offsets[:-1]])
+        offsets, lengths = offsets[distinct], lengths[distinct]
+        broken = np.flatnonzero(offsets[:-1] + lengths[:-1] != offsets[1:])
+        if offsets[0] != 0 or len(broken):
+            at = 0 if offsets[0] else int(offsets[broken[0]])
+            raise RunError(f"{name}: the records do not cover the file without gap or overlap, near byte {at}")
+        end = int(offsets[-1] + lengths[-1])
+        stored_plain = not name.endswith((".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst"))
+        if stored_plain and end != sizes[name]:
+            raise RunError(f"{name}: records end at byte {end}, the file at {sizes[name]}")
+        checked += 1
+    return f"in {checked} of {len(sizes)} shards the records cover every byte exactly once (Parquet has rows instead)"
+
+
+def _by_shard(places: pa.Table) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    names = np.asarray(places.column("shard").to_pylist(), dtype=str)
+    offsets, lengths = places.column("offset").to_numpy(), places.column("length").to_numpy()
+    starts = np.concatenate([[0], np.flatnonzero(names[1:] != names[:-1]) + 1, [len(names)]])
+    return [
+        (str(names[a]), (offsets[a:b], lengths[a:b])) for a, b in zip(starts[:-1], starts[1:], strict=True) if b > a
+    ]
+
+
+def _check_corpus(run: FinishedRun, deep: bool) -> str:
+    kept = run.table("ledger").to_table(columns=["id"], filter=pc.field("verdict") == KEPT).column("id")
+    corpus = run.table("corpus").to_table(columns=["id"]).column("id")
+    if sorted(kept.to_pylist()) != sorted(corpus.to_pylist()):
+        raise RunError("the ids in corpus/ are not those that the ledger calls kept")
+    return f"corpus/ holds exactly the {len(corpus):,} documents that the ledger calls kept"
+
+
+def _check_witnesses(run: FinishedRun, deep: bool) -> str:
+    ledger = run.table("ledger")
+    columns = ["id", "witness", "shared_shingles", "all_shingles"]
+    rows = ledger.to_table(columns=columns, filter=pc.field("verdict") == DUPLICATE)
+    kept = ledger.to_table(columns=["id"], filter=pc.field("verdict") == KEPT).column("id")
+    orphans = rows.filter(pc.invert(pc.is_in(rows.column("witness"), value_set=kept.combine_chunks())))
+    if orphans.num_rows:
+        raise RunError(
+            f"{orphans.column('id')[0].as_py()}: its witness is not kept ({orphans.num_rows} such documents)"
+        )
+    threshold = _threshold(run)
+    if threshold is not None:
+        shared = rows.column("shared_shingles").to_numpy().astype(np.int64)
+        union = rows.column("all_shingles").to_numpy().astype(np.int64)
+        below = np.flatnonzero(shared * threshold.denominator <= union * threshold.numerator)
+        if len(below):
+            id_ = rows.column("id")[int(below[0])].as_py()
+            raise RunError(f"{id_}: its similarity is not above {threshold} ({len(below)} such documents)")
+    return f"each of {rows.num_rows:,} duplicates names a kept witness above the threshold"
+
+
+def _check_similarities(run: FinishedRun, deep: bool) -> str:
+    """Compute every similarity again, from the published texts."""
+    from curation.duplicates.jaccard import jaccard_of_texts
+
+    rows = run.table("ledger").to_table(
+        columns=["id", "witness", "shared_shingles", "all_shingles"], filter=pc.field("verdict") == DUPLICATE
+    )
+    proven = 0
+    for start in range(0, rows.num_rows, BATCH_PAIRS):
+        part = rows.slice(start, BATCH_PAIRS).to_pylist()
+        texts = run.texts([row["id"] for row in part] + [row["witness"] for row in part])
+        part = [row for row in part if row["id"] in texts]
+        shared, union = jaccard_of_texts(
+            pa.array([texts[row["id"]] for row in part], pa.large_string()),
+            pa.array([texts[row["witness"]] for row in part], pa.large_string()),
+        )
+        for row, common, both in zip(part, shared, union, strict=True):
+            if (row["shared_shingles"], row["all_shingles"]) != (common, both):
+                said = f"{row['shared_shingles']}/{row['all_shingles']}"
+                raise RunError(f"{row['id']}: similarity with its witness is {common}/{both}, the ledger says {said}")
+        proven += len(part)
+    rest = rows.num_rows - proven
+    unproven = f"; {rest:,} have no text any more (retention)" if rest else ""
+    return f"{proven:,} similarities computed again from the texts and equal{unproven}"
+
+
+def _threshold(run: FinishedRun) -> Fraction | None:
+    deduplication = run.run["recipe"]["deduplication"]
+    return Fraction(deduplication["threshold"]) if deduplication else None

@@ -1,0 +1,81 @@
+"""The Ray backend: the same tasks, as Ray tasks.
+
+Paths, keys and counts travel through Ray; text does not.  Ray's own retries are off, so that every attempt is
+ours and can be recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from curation.errors import InputError
+from workers.executor import Outcome, WorkerDied
+from workers.inline import SINGLE_THREAD
+from workers.tasks import Job, Task, perform
+
+OBJECT_STORE_BYTES = 200 << 20
+
+
+class RayTasks:
+    """Runs tasks on a Ray cluster, or on a small one that it starts on this machine.
+
+    Args:
+        workers: tasks in flight at once; for a local cluster also its number of processors.
+        address: of a running cluster; None starts one here and stops it at the end.
+    """
+
+    def __init__(self, workers: int, address: str | None = None) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise InputError("the Ray backend needs the extra 'ray': pip install 'gristmill[ray]'") from None
+        self.slots = workers
+        self._ray = ray
+        self._started = not ray.is_initialized()
+        if self._started:
+            _start(ray, workers, address)
+        self._perform = ray.remote(perform).options(max_retries=0, num_cpus=1)
+        self._jobs: dict[str, Any] = {}
+
+    def submit(self, job: Job, task: Task) -> Any:
+        """Start a task; the job is put into the object store once."""
+        if job.cache_key not in self._jobs:
+            self._jobs = {job.cache_key: self._ray.put(job)}
+        return self._perform.remote(self._jobs[job.cache_key], task)
+
+    def wait(self, handles: Sequence[Any]) -> list[Outcome]:
+        """Wait for the first tasks to end."""
+        done, _ = self._ray.wait(list(handles), num_returns=1)
+        return [self._outcome(handle) for handle in done]
+
+    def _outcome(self, handle: Any) -> Outcome:
+        exceptions = self._ray.exceptions
+        try:
+            return Outcome(handle, self._ray.get(handle))
+        except exceptions.RayTaskError as error:
+            return Outcome(handle, error=error.cause if isinstance(error.cause, Exception) else error)
+        except exceptions.RayError as error:
+            return Outcome(handle, error=WorkerDied(type(error).__name__))
+
+    def close(self) -> None:
+        """Leave the cluster; end it if it was started here."""
+        self._jobs = {}
+        if self._started:
+            self._ray.shutdown()
+
+
+def _start(ray: Any, workers: int, address: str | None) -> None:
+    environment = {"env_vars": {**SINGLE_THREAD, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": environment}
+    if address is None:
+        options |= {
+            "num_cpus": workers,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, ValueError, OSError) as error:
+        raise InputError(f"cannot reach a Ray cluster: {error}", address) from None
