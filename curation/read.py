@@ -55,6 +55,7 @@ class Read(Stage):
     version: ClassVar[int] = 1
     Parameters: ClassVar[type[Parameters]] = ReadParameters
     parameters: ReadParameters
+    deciding: ClassVar[frozenset[str]] = frozenset({"http_status"})
 
     @property
     def schema(self) -> pa.Schema:

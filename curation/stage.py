@@ -7,6 +7,7 @@ function of them.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from curation.batch import Batch
 from curation.errors import DocumentError
@@ -35,15 +36,25 @@ def _as_threshold(value: Any) -> Any:
     return value if isinstance(value, Mapping) else {DEFAULT: value}
 
 
+def _not_negative(thresholds: dict[str, float | None]) -> dict[str, float | None]:
+    """No measure is below zero, so a negative threshold is a slip of the pen."""
+    for value in thresholds.values():
+        if value is not None and not 0 <= value < math.inf:
+            raise ValueError(f"a threshold is a number of at least 0, not {value:g}")
+    return thresholds
+
+
 # A threshold for all languages (``50``), or one by language: ``{default: 50, zh: 100, ja: null}``.
 # ``null`` switches the rule off.
-Threshold = Annotated[dict[str, float | None], BeforeValidator(_as_threshold)]
+Threshold = Annotated[
+    dict[str, float | None], BeforeValidator(_as_threshold), AfterValidator(_not_negative)
+]
 
 
 class Parameters(BaseModel):
     """Typed parameters of a stage as a recipe gives them; unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     def resolved(self, root: Path) -> Self:
         """The same parameters with relative model paths taken from ``root``; a stage with models overrides."""

@@ -45,7 +45,7 @@ _VERDICT_FIELDS = [
     ("similarity", pa.float64(), "exact Jaccard similarity with the witness: shared_shingles / all_shingles"),
     ("shared_shingles", pa.int32(), "size of the intersection of both sets of shingles"),
     ("all_shingles", pa.int32(), "size of the union of both sets of shingles"),
-    ("cluster", pa.string(), "smallest id of the connected component of verified pairs; null if alone"),
+    ("cluster", pa.string(), "first document of the connected component of verified pairs; null if alone"),
     ("cluster_size", pa.int32(), "documents in that component, exact copies included; 1 if alone"),
     ("copies", pa.int32(), "documents with exactly this normalised text, itself included"),
 ]
@@ -139,7 +139,7 @@ def _verdicts(
     with np.errstate(invalid="ignore", divide="ignore"):
         similarity[left] = np.where(resolution.kept, np.nan, resolution.shared / resolution.union)
     verdict[gone], stage[gone] = DUPLICATE, "deduplication"
-    rule[left] = np.where(resolution.kept, None, np.where(resolution.exact, "exact", "near"))
+    rule[gone] = np.where(resolution.exact[~resolution.kept], "exact", "near")
     value[gone] = similarity[gone]
     limit[gone] = np.nan if threshold is None else threshold
     return {

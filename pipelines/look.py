@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from curation.errors import InputError
-from curation.stage import Rule, Stage
-from pipelines.plan import Plan, rebuild_plan
+from curation.stage import Rule
 from pipelines.registry import suggestion
 from pipelines.storage import Storage
 
@@ -43,19 +41,15 @@ class FinishedRun:
             return ds.dataset(pa.table({name: pa.array([], pa.string()) for name in ("id", "text")}))
         return ds.dataset(paths, filesystem=self.storage.filesystem, format="parquet")
 
-    def plan(self) -> Plan:
-        """The plan, without loading models: only its rules can be asked."""
-        return rebuild_plan(self.run, Path("."))
-
     def rules(self) -> list[dict[str, Any]]:
         """Every rule with its thresholds and what it did."""
         rows = []
         for stage, rule in self._rules():
-            counts = self.statistics["stages"].get(stage.name, {})
+            counts = self.statistics["stages"].get(stage, {})
             lost = counts.get("dropped", {}).get(rule.name, {"documents": 0})
             rows.append(
                 {
-                    "stage": stage.name,
+                    "stage": stage,
                     "rule": rule.name,
                     "condition": f"{rule.measure} {rule.comparison} {_thresholds(rule)}",
                     "decided": lost["documents"],
@@ -101,7 +95,7 @@ class FinishedRun:
         if not found:
             raise InputError(f"no record has the id {id_!r} in this run")
         row = found[0]
-        owners = {field.name: stage.name for stage in self.plan().stages for field in stage.schema}
+        owners = {name: stage["stage"] for stage in self.run["stages"] for name in stage["columns"]}
         measures = [(owners[n], n, v) for n, v in row.items() if n in owners and v is not None]
         shard = next(shard for shard in self.run["shards"] if shard["name"] == row["shard"])
         texts = self.texts([id_, *([row["witness"]] if row["witness"] else [])])
@@ -126,11 +120,11 @@ class FinishedRun:
         texts = self.texts([row["id"] for row in rows])
         return [{**row, "text": texts.get(row["id"])} for row in rows]
 
-    def _rules(self) -> list[tuple[Stage, Rule]]:
-        return [(stage, rule) for stage in self.plan().stages for rule in stage.rules()]
+    def _rules(self) -> list[tuple[str, Rule]]:
+        return [(stage["stage"], Rule(**rule)) for stage in self.run["stages"] for rule in stage["rules"]]
 
     def _rule(self, name: str) -> Rule:
-        names = [f"{stage.name}.{rule.name}" for stage, rule in self._rules()]
+        names = [f"{stage}.{rule.name}" for stage, rule in self._rules()]
         for (_, rule), full in zip(self._rules(), names, strict=True):
             if name in (rule.name, full):
                 return rule

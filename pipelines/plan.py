@@ -13,7 +13,7 @@ from __future__ import annotations
 import platform
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
@@ -98,9 +98,7 @@ class Plan:
         """``run.json``: what shall be done, from what, with what; no clock, no host."""
         return {
             "recipe": self.recipe.expanded,
-            "stages": [
-                {"stage": stage.name, "version": stage.version, "facts": stage.facts()} for stage in self.stages
-            ],
+            "stages": [_plain_stage(stage) for stage in self.stages],
             "shards": [shard.plain() for shard in self.shards],
             "deduplication_key": self.deduplication_key(),
             "publication_key": self.publication_key(),
@@ -126,6 +124,17 @@ def rebuild_plan(run: dict[str, Any], models_root: Path) -> Plan:
     """The plan of a stored ``run.json``."""
     recipe = rebuild_recipe(run["recipe"], models_root)
     return make_plan(recipe, [Shard(**shard) for shard in run["shards"]])
+
+
+def _plain_stage(stage: Stage) -> dict[str, Any]:
+    """A stage as a finished run remembers it: its rules can be asked long after its models are gone."""
+    return {
+        "stage": stage.name,
+        "version": stage.version,
+        "facts": stage.facts(),
+        "columns": stage.schema.names,
+        "rules": [asdict(rule) for rule in stage.rules()],
+    }
 
 
 def _without_paths(value: Any) -> Any:

@@ -29,7 +29,7 @@ MODELS_VARIABLE = "GRISTMILL_MODELS"
 class Section(BaseModel):
     """A part of a recipe; unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class Priority(Section):
@@ -55,9 +55,9 @@ class Deduplication(Section):
 
     definition: Literal["word-5gram/1"] = "word-5gram/1"
     threshold: str = "0.8"
-    recall: float = Field(0.998, gt=0.5, lt=1.0)
+    recall: float = Field(default=0.998, gt=0.5, lt=1.0)
     scheme: Literal["affine32", "affine64"] = "affine32"
-    seed: int = Field(1, ge=0, lt=1 << 32)
+    seed: int = Field(default=1, ge=0, lt=1 << 32)
     priority: tuple[Priority, ...] = (Priority(column="token_count"),)
 
     @field_validator("threshold", mode="before")
@@ -86,7 +86,7 @@ class Retention(Section):
     """
 
     dropped_texts: Literal["full", "sample", "none"] = "full"
-    sample_share: float = Field(0.01, gt=0, le=1)
+    sample_share: float = Field(default=0.01, gt=0, le=1)
 
 
 class Limits(Section):
@@ -96,7 +96,7 @@ class Limits(Section):
         max_quarantined_share: of all records read; null for no limit.
     """
 
-    max_quarantined_share: float | None = Field(0.25, ge=0, le=1)
+    max_quarantined_share: float | None = Field(default=0.25, ge=0, le=1)
 
 
 class Recipe(Section):

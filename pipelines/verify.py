@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -125,9 +126,7 @@ def _by_shard(places: pa.Table) -> list[tuple[str, tuple[np.ndarray, np.ndarray]
     names = np.asarray(places.column("shard").to_pylist(), dtype=str)
     offsets, lengths = places.column("offset").to_numpy(), places.column("length").to_numpy()
     starts = np.concatenate([[0], np.flatnonzero(names[1:] != names[:-1]) + 1, [len(names)]])
-    return [
-        (str(names[a]), (offsets[a:b], lengths[a:b])) for a, b in zip(starts[:-1], starts[1:], strict=True) if b > a
-    ]
+    return [(str(names[a]), (offsets[a:b], lengths[a:b])) for a, b in pairwise(starts) if b > a]
 
 
 def _check_corpus(run: FinishedRun, deep: bool) -> str:
@@ -161,7 +160,7 @@ def _check_witnesses(run: FinishedRun, deep: bool) -> str:
 
 def _check_similarities(run: FinishedRun, deep: bool) -> str:
     """Compute every similarity again, from the published texts."""
-    from curation.duplicates.jaccard import jaccard_of_texts
+    from curation.duplicates.find import similarities
 
     rows = run.table("ledger").to_table(
         columns=["id", "witness", "shared_shingles", "all_shingles"], filter=pc.field("verdict") == DUPLICATE
@@ -171,7 +170,7 @@ def _check_similarities(run: FinishedRun, deep: bool) -> str:
         part = rows.slice(start, BATCH_PAIRS).to_pylist()
         texts = run.texts([row["id"] for row in part] + [row["witness"] for row in part])
         part = [row for row in part if row["id"] in texts]
-        shared, union = jaccard_of_texts(
+        shared, union = similarities(
             pa.array([texts[row["id"]] for row in part], pa.large_string()),
             pa.array([texts[row["witness"]] for row in part], pa.large_string()),
         )

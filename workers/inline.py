@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from workers.executor import Outcome, WorkerDied
@@ -38,20 +39,28 @@ def die_with_parent() -> None:
             os._exit(1)
 
 
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """A task that waits for this process to do it."""
+
+    job: Job
+    task: Task
+
+
 class ThisProcess:
     """Runs one task after another, here."""
 
     slots = 1
 
-    def submit(self, job: Job, task: Task) -> tuple[Job, Task]:
+    def submit(self, job: Job, task: Task) -> Pending:
         """Remember the task; ``wait`` does it."""
-        return job, task
+        return Pending(job, task)
 
-    def wait(self, handles: Sequence[tuple[Job, Task]]) -> list[Outcome]:
+    def wait(self, handles: Sequence[Pending]) -> list[Outcome]:
         """Do the task."""
         handle = handles[0]
         try:
-            return [Outcome(handle, perform(*handle))]
+            return [Outcome(handle, perform(handle.job, handle.task))]
         except Exception as error:
             return [Outcome(handle, error=error)]
 

@@ -47,9 +47,12 @@ def test_leftovers_of_killed_attempts_are_swept(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    with pytest.raises(RunError, match="No space left on device"), storage.writer("x") as stream:
-        with open("/dev/full", "wb", buffering=0) as full:
-            full.write(stream.name.encode() if hasattr(stream, "name") else b"x")
+    with (
+        pytest.raises(RunError, match="No space left on device"),
+        storage.writer("x"),
+        open("/dev/full", "wb", buffering=0) as full,
+    ):
+        full.write(b"x")
     assert storage.list("") == []

@@ -30,7 +30,7 @@ def test_every_value_knows_line_and_column() -> None:
     ],
 )
 def test_refused(text: bytes, message: str) -> None:
-    with pytest.raises(InputError, match="r.yaml") as caught:
+    with pytest.raises(InputError, match=r"r\.yaml") as caught:
         read_yaml(text, "r.yaml")
     assert message in str(caught.value)
 
@@ -39,7 +39,7 @@ def test_alias_bomb_is_refused_at_its_first_anchor() -> None:
     bomb = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
         f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n".encode() for i in range(9)
     )
-    with pytest.raises(InputError, match="r.yaml:1:4"):
+    with pytest.raises(InputError, match=r"r\.yaml:1:4"):
         read_yaml(bomb, "r.yaml")
 
 

@@ -1,0 +1,5 @@
+"""Which language a document is in."""
+
+from curation.language.stage import Language
+
+__all__ = ["Language"]

@@ -1,0 +1,5 @@
+"""E-mail addresses and public IP addresses, masked."""
+
+from curation.personal_data.stage import PersonalData
+
+__all__ = ["PersonalData"]

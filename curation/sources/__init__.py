@@ -1,0 +1,71 @@
+"""Readers: from the bytes of a shard to its records, whatever has happened to the bytes.
+
+``read_records`` takes any format.  It never raises because of what a shard holds: what cannot be read becomes a record
+of its own with an error class and its place, and reading goes on behind it.  Work and memory are bounded by
+the size of the shard and by ``ReadLimits``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from curation.record import Record
+from curation.sources.arc import Arc
+from curation.sources.archive import read_gzip, read_plain
+from curation.sources.formats import FORMATS, detect_format
+from curation.sources.head import Dialect
+from curation.sources.lines import read_lines
+from curation.sources.options import ReadLimits, SourceOptions
+from curation.sources.parquet import read_parquet
+from curation.sources.tiling import check_tiling
+from curation.sources.warc import Warc
+from curation.sources.window import StreamWindow
+
+__all__ = ["FORMATS", "ReadLimits", "SourceOptions", "check_tiling", "detect_format", "read_records"]
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+def read_records(
+    stream: BinaryIO, name: str, size: int, limits: ReadLimits, options: SourceOptions
+) -> Iterator[Record]:
+    """All records of a shard, in the order in which they lie in it.
+
+    Args:
+        stream: at offset 0.  It is read sequentially; seeking is needed for Parquet and for gzip members of many
+            records that are longer than ``max_record_bytes``, and helps where a length is damaged.
+        name: decides the format by its suffix.  Whether an archive or line file is compressed is decided by its
+            first bytes where they say it, since stores and tools compress and decompress behind names.
+        size: bytes of the stream.
+
+    Yields:
+        Records that tile the shard (see ``check_tiling``).  Offsets are stored bytes; in compressed JSONL
+        bytes of the decompressed text; in Parquet rows.
+
+    Raises:
+        InputError: the name has no known suffix, or a Parquet file lacks a column that is asked for.
+    """
+    kind, _, packed = detect_format(name).partition(".")
+    file = StreamWindow(stream, size)
+    if kind == "parquet":
+        return read_parquet(stream, name, size, limits, options)
+    if not file.reach(1):
+        return iter([Record(0, 0, kind="damaged", error_class="empty-file", error_detail="the file has no bytes")])
+    packed = _packing(file, kind, packed)
+    if kind == "jsonl":
+        return read_lines(file, packed, limits, options)
+    dialect: Dialect = Warc() if kind == "warc" else Arc()
+    return (read_gzip if packed == "gz" else read_plain)(file, dialect, limits, options)
+
+
+def _packing(file: StreamWindow, kind: str, named: str) -> str:
+    """How a file is compressed: by its first bytes if they are clear, else by its name."""
+    file.reach(4)
+    first = file.get(0, 4)
+    if first.startswith(_GZIP):
+        return "gz"
+    if first == _ZSTD and kind == "jsonl":
+        return "zst"
+    plain = {"warc": b"WARC", "arc": b"FILE", "jsonl": b"{"}[kind]
+    return "" if first.upper().startswith(plain) else named

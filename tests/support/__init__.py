@@ -1,0 +1,1 @@
+"""What several tests share: small shards, recipes, and ways to compare runs."""
