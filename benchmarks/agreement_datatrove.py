@@ -45,7 +45,11 @@ RULES = {
         **{f"top_{n}_gram": f"top-{n}gram-chars" for n in (2, 3, 4)},
         **{f"duplicated_{n}_n_grams": f"duplicate-{n}gram-chars" for n in range(5, 11)},
     },
-    "c4": {"lorem_ipsum": "lorem-ipsum", "curly_bracket": "curly-bracket", "too_few_sentences": "few-sentences"},
+    "c4": {
+        "lorem_ipsum": "lorem-ipsum",
+        "curly_bracket": "curly-bracket",
+        "too_few_sentences": "few-sentences",
+    },
     "fineweb": {
         "empty": "empty",
         "line_punct_ratio": "line-punctuation",

@@ -81,7 +81,7 @@ def all_pairs(texts: Sequence[str], threshold: Fraction) -> Truth:
 
 
 @njit(cache=True, nogil=True)
-def _count_all(offsets, members, owners, starts, p, q):
+def _count_all(offsets, members, owners, starts, p, q):  # type: ignore[no-untyped-def]
     total = offsets.size - 1
     shared = np.zeros(total, np.int64)
     found, pairs = 0, np.empty((4, 1024), np.int64)
@@ -163,8 +163,7 @@ def greedy(truth: Truth, rank: np.ndarray) -> np.ndarray:
 
 def read_documents(path: Path, id_key: str = "id", text_key: str = "text") -> Iterator[tuple[str, str]]:
     """Id and text of each line of a JSONL file, compressed with gzip or not."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
+    with path.open("rb") as stored, gzip.open(stored) if path.suffix == ".gz" else stored as lines:
         for line in lines:
             if line.strip():
                 record = json.loads(line)

@@ -42,7 +42,7 @@ def run_command(
         console.print("Every shard was milled already.")
     else:
         computed = ", ".join(f"{stage} {number}" for stage, number in result.computed.items())
-        errors.print(f"computed (stage and number of shards): {computed}", markup=False)
+        errors.print(f"computed (stage and number of shards): {computed}", markup=False, soft_wrap=True)
     show_funnel(console, read_statistics(Storage(output)))
     console.print(f"\ncorpus  {output}/corpus\nledger  {output}/ledger", markup=False, soft_wrap=True)
     console.print(f"next    gristmill inspect {output}    gristmill verify {output}", markup=False, soft_wrap=True)
@@ -55,35 +55,48 @@ def verify_command(directory: str, shallow: bool, quiet: bool) -> None:
     with bars(quiet) as shown:
         checked = verify_run(directory, deep=not shallow, on_progress=shown.to("verifying"))
     for line in checked:
-        console.print(f"[green]✓[/green] {line}")
+        console.print(f"[green]✓[/green] {line}", soft_wrap=True)
 
 
 def fit_perplexity_command(
-    corpus: list[Path], language: str, output: Path, order: int, vocabulary: int, seed: int, quiet: bool
-) -> None:
+    corpus: list[Path], language: str, output: Path, order: int, vocabulary: int, held_out: float,
+    prune: str | None, seed: int, quiet: bool,
+) -> None:  # fmt: skip
     """``gristmill fit perplexity``."""
     from curation.perplexity.fit import fit_perplexity
 
+    if prune is not None and not all(part.isdigit() for part in prune.split()):
+        raise InputError("give whole numbers separated by spaces, such as '0 0 1'", "--prune")
+    counts = [int(part) for part in prune.split()] if prune is not None else None
     with bars(quiet) as shown:
         report = fit_perplexity(
-            language, corpus, output, order=order, vocabulary_size=vocabulary, seed=seed,
+            language, corpus, output, order=order, vocabulary_size=vocabulary, held_out_share=held_out,
+            prune=counts, seed=seed,
             on_progress=lambda done, total, what: shown.to(what)(done, total),
         )  # fmt: skip
-    console.print(report, markup=False)
+    console.print(str(report), markup=False, soft_wrap=True)
 
 
 def fit_domain_command(
     labelled: list[Path], output: Path, base: Path | None, text_field: str, label_field: str, epochs: int,
-    max_per_label: int | None, seed: int, quiet: bool,
+    max_tokens: int, max_per_label: int | None, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """``gristmill fit domain``."""
-    from curation.domain.base_model import packaged_minilm
-    from curation.domain.fit import fit_domain
+    from curation.domain import FitOptions, fit_domain, packaged_minilm
 
+    options = FitOptions(
+        epochs=epochs, max_tokens=max_tokens, max_per_label=max_per_label, seed=seed, threads=os.cpu_count() or 1
+    )
     with bars(quiet) as shown:
-        report = fit_domain(
-            labelled, base or packaged_minilm(), output, text_field=text_field, label_field=label_field,
-            epochs=epochs, max_per_label=max_per_label, seed=seed,
-            on_progress=lambda done, total, what: shown.to(what)(done, total),
+        evaluation = fit_domain(
+            labelled, base or packaged_minilm(), output, options=options, text_field=text_field,
+            label_field=label_field, on_progress=lambda at: shown.to("training")(at.step, at.steps),
         )  # fmt: skip
-    console.print(report, markup=False)
+    held_out, documents = evaluation["held_out"], evaluation["documents"]
+    training = sum(documents["training"].values())
+    console.print(f"{output}: classifier of {len(held_out['labels'])} labels", markup=False)
+    console.print(
+        f"trained on {training:,} documents; on {held_out['documents']:,} held out: "
+        f"accuracy {held_out['accuracy']:.1%}, macro-F1 {held_out['macro_f1']:.1%}"
+    )
+    console.print(f"confusions: {output}/confusion.md", markup=False)

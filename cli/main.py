@@ -104,7 +104,14 @@ def fit_perplexity(
     language: Annotated[str, typer.Option("--language", "-l", help="Language code, such as en or zh.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
     order: Annotated[int, typer.Option(min=2, max=6, help="Length of the longest n-gram.")] = 5,
-    vocabulary: Annotated[int, typer.Option(min=100, help="SentencePiece pieces, at most.")] = 8000,
+    vocabulary: Annotated[
+        int, typer.Option(min=100, help="SentencePiece pieces, at most; a small corpus gets fewer.")
+    ] = 65_536,
+    held_out: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share that only measures percentiles.")] = 0.05,
+    prune: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Least counts by length of n-gram, as lmplz has them: '0 0 1'.  Default: by corpus size."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the held-out split.")] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -112,7 +119,7 @@ def fit_perplexity(
     with exit_codes():
         from cli.commands import fit_perplexity_command
 
-        fit_perplexity_command(corpus, language, output, order, vocabulary, seed, quiet)
+        fit_perplexity_command(corpus, language, output, order, vocabulary, held_out, prune, seed, quiet)
 
 
 @fit_app.command("domain")
@@ -125,7 +132,8 @@ def fit_domain(
     ] = None,
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
     label_field: Annotated[str, typer.Option(help="Field with the label.")] = "label",
-    epochs: Annotated[int, typer.Option(min=1, max=100)] = 3,
+    epochs: Annotated[int, typer.Option(min=1, max=100, help="Passes over the training part.")] = 3,
+    max_tokens: Annotated[int, typer.Option(min=8, help="Tokens read of each text.")] = 128,
     max_per_label: Annotated[Optional[int], typer.Option(min=2, help="At most this many texts a label.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of split, order and new weights.")] = 0,
     quiet: Quiet = False,
@@ -134,7 +142,9 @@ def fit_domain(
     with exit_codes():
         from cli.commands import fit_domain_command
 
-        fit_domain_command(labelled, output, base, text_field, label_field, epochs, max_per_label, seed, quiet)
+        fit_domain_command(
+            labelled, output, base, text_field, label_field, epochs, max_tokens, max_per_label, seed, quiet
+        )
 
 
 def main() -> None:

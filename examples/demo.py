@@ -1,4 +1,4 @@
-"""The demo: fit small models, run the ``crawl`` recipe on the sample crawl, and show what came of it.
+"""The demo: fit small models, run a recipe on the sample crawl, and show what came of it.
 
 What you type for your own data is what is printed here, command by command.
 """
@@ -33,9 +33,12 @@ def main() -> None:
             step(f"a language model for {language}", "fit", "perplexity", corpus, "-l", language, "-o", str(target))
     if not (models / "domain" / "config.json").exists():
         domain = str(models / "domain")
-        step("a domain classifier", "fit", "domain", str(fit / "domains.jsonl"), "-o", domain, "--epochs", "4")
+        # Little text, short and few times over, so that the demo takes minutes: see docs/domain.md for the real thing.
+        small = ["--epochs", "4", "--max-tokens", "64", "--max-per-label", "50"]
+        step("a domain classifier", "fit", "domain", str(fit / "domains.jsonl"), "-o", domain, *small)
     run = str(output / "run")
-    step("the mill", "run", "crawl", str(crawl), "-o", run, "--models", str(models), "--workers", "2")
+    recipe = str(HERE / "recipe.yaml")
+    step("the mill", "run", recipe, str(crawl), "-o", run, "--models", str(models), "--workers", "2")
     step("the proof", "verify", run)
     print(
         f"""
@@ -43,8 +46,8 @@ def main() -> None:
 gristmill inspect {run}                                  every rule and what it took away
 gristmill inspect {run} --reason near                    near-duplicates and their witnesses
 gristmill inspect {run} --near-threshold language.language-score
-gristmill explain crawl --models {models}                the whole recipe, and where each value comes from
-gristmill run crawl {crawl} -o {run} --models {models}   does nothing: it is finished
+gristmill explain {recipe} --models {models}   the whole recipe, and where each value comes from
+gristmill run {recipe} {crawl} -o {run} --models {models}   does nothing: it is finished
 """
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -51,7 +51,7 @@ class FinishedRun:
                 {
                     "stage": stage,
                     "rule": rule.name,
-                    "condition": f"{rule.measure} {rule.comparison} {_thresholds(rule)}",
+                    "condition": f"{rule.measure} {rule.comparison} {_thresholds(rule, self.statistics['languages'])}",
                     "decided": lost["documents"],
                     "failing": counts.get("failing", {}).get(rule.name, 0),
                 }
@@ -131,12 +131,12 @@ class FinishedRun:
         raise InputError(f"unknown rule {name!r}{suggestion(name, names)}", "--near-threshold")
 
 
-def _thresholds(rule: Rule) -> str:
-    default = rule.thresholds.get("default")
-    parts = ["off" if default is None else f"{default:g}"]
-    parts += [
-        f"{code}: {'off' if limit is None else f'{limit:g}'}"
-        for code, limit in rule.thresholds.items()
-        if code != "default"
-    ]
-    return ", ".join(parts)
+def _thresholds(rule: Rule, languages: Iterable[str]) -> str:
+    """The default threshold, and others of languages that the run has met."""
+    default = _number(rule.thresholds.get("default"))
+    others = {code: _number(rule.thresholds[code]) for code in sorted(languages) if code in rule.thresholds}
+    return ", ".join([default, *(f"{code}: {limit}" for code, limit in others.items() if limit != default)])
+
+
+def _number(limit: float | None) -> str:
+    return "off" if limit is None else f"{limit:g}"

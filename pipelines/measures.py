@@ -252,8 +252,8 @@ def measure_guarded(stage: Stage, batch: Batch) -> Measured:
         return Measured(null_columns(stage, 0), pa.array([], TEXT.type) if stage.changes_text else None)
     try:
         return stage.measure(batch)
-    except RunError:
-        raise
+    except (RunError, OSError):
+        raise  # the machine failed, not a document: the shard is tried again
     except Exception as error:
         if len(batch) > 1:
             half = len(batch) // 2

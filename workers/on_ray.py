@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from curation.errors import InputError
+from workers.classifiers import RemoteScorer, start_classifiers, use_classifiers
 from workers.executor import Outcome, WorkerDied
 from workers.inline import SINGLE_THREAD
-from workers.tasks import Job, Task, perform
+from workers.tasks import Job, Task, perform, plan_of
 
 OBJECT_STORE_BYTES = 200 << 20
 
@@ -36,14 +37,15 @@ class RayTasks:
         self._started = not ray.is_initialized()
         if self._started:
             _start(ray, workers, address)
-        self._perform = ray.remote(perform).options(max_retries=0, num_cpus=1)
-        self._jobs: dict[str, Any] = {}
+        self._perform = ray.remote(_perform).options(max_retries=0, num_cpus=1)
+        self._prepared: tuple[str, Any] | None = None
 
     def submit(self, job: Job, task: Task) -> Any:
-        """Start a task; the job is put into the object store once."""
-        if job.cache_key not in self._jobs:
-            self._jobs = {job.cache_key: self._ray.put(job)}
-        return self._perform.remote(self._jobs[job.cache_key], task)
+        """Start a task; what all tasks of a job share is put into the object store once."""
+        if self._prepared is None or self._prepared[0] != job.cache_key:
+            scorers = start_classifiers(self._ray, plan_of(job), max(1, self.slots // 4))
+            self._prepared = (job.cache_key, self._ray.put((job, scorers)))
+        return self._perform.remote(self._prepared[1], task)
 
     def wait(self, handles: Sequence[Any]) -> list[Outcome]:
         """Wait for the first tasks to end."""
@@ -61,9 +63,15 @@ class RayTasks:
 
     def close(self) -> None:
         """Leave the cluster; end it if it was started here."""
-        self._jobs = {}
+        self._prepared = None
         if self._started:
             self._ray.shutdown()
+
+
+def _perform(shared: tuple[Job, dict[str, RemoteScorer]], task: Task) -> dict[str, Any]:
+    job, scorers = shared
+    use_classifiers(plan_of(job), scorers)
+    return perform(job, task)
 
 
 def _start(ray: Any, workers: int, address: str | None) -> None:

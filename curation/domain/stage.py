@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -97,11 +97,14 @@ class Domain(Stage):
     def classifier(self) -> Scorer:
         """The classifier, loaded when first asked for; another with the same labels may take its place."""
         if self._classifier is None:
-            given = self.parameters
-            self._classifier = load_classifier(
-                given.model, max_tokens=given.max_tokens, token_budget=given.token_budget
-            )
+            self._classifier = load_classifier(**self.classifier_settings)
         return self._classifier
+
+    @property
+    def classifier_settings(self) -> dict[str, Any]:
+        """What ``load_classifier`` takes, here or in another process."""
+        given = self.parameters
+        return {"directory": given.model, "max_tokens": given.max_tokens, "token_budget": given.token_budget}
 
     @classifier.setter
     def classifier(self, scorer: Scorer) -> None:

@@ -1,3 +1,5 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, no-check-untyped-defs
+# (kernels have no annotations: numba infers their types)
 """From band fingerprints to the pairs that must be compared.
 
 Documents are numbered in order of priority, 0 first.  One band at a time: equal fingerprints make a bucket.

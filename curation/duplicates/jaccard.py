@@ -1,3 +1,5 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, no-check-untyped-defs
+# (kernels have no annotations: numba infers their types)
 """Exact Jaccard similarity of sets of shingles, in integers.
 
 A threshold is a fraction ``p / q``.  ``|A and B| / |A or B| > p / q`` is decided as ``q * common > p * union``,
@@ -314,7 +316,7 @@ def _rarest_first(values, rarity, prefix):
 
 @njit(cache=True, nogil=True)
 def _share_bucket(buckets, row, other):
-    for column in range(buckets.shape[1]):
+    for column in range(buckets.shape[1]):  # noqa: SIM110 (numba compiles no generator)
         if buckets[row, column] == buckets[other, column]:
             return True
     return False

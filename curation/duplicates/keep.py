@@ -1,3 +1,5 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, no-check-untyped-defs
+# (kernels have no annotations: numba infers their types)
 """Which documents stay.
 
 The greedy pass goes through documents in a fixed, total order of priority and keeps each one that has no

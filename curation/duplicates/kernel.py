@@ -1,3 +1,5 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, no-check-untyped-defs
+# (kernels have no annotations: numba infers their types)
 """From UTF-8 to shingle hashes to MinHash minima in one pass over the text, compiled.
 
 All kernels that call one another are in this file, because numba's cache notices a changed file only where

@@ -11,7 +11,7 @@ of the shingle hash.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from curation.duplicates.shingles import DEFINITION, check_definition, folded_te
 from curation.errors import InputError
 
 Scheme = Literal["affine32", "affine64"]
-_TYPES = {"affine32": np.uint32, "affine64": np.uint64}
+_TYPES: dict[str, Any] = {"affine32": np.uint32, "affine64": np.uint64}
 
 
 @dataclass(frozen=True)

@@ -134,18 +134,20 @@ def _replaced(content: bytes, encoding: str) -> tuple[str, float]:
 
 
 def _without_mark(content: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a byte order mark: most of its bytes at fixed places are zero."""
-    head = content[:1024]
-    if head.count(0) * 4 < len(head) or len(head) < 4:
+    """UTF-16 or UTF-32 without a byte order mark, known by the zero bytes in the ASCII of a page's first tags."""
+    head = content[:64]
+    if len(head) < 4 or 4 * head.count(0) < len(head):
         return None
-    zero = [head[place::4].count(0) * 4 / len(head) > 0.4 for place in range(4)]
-    patterns = {
-        (False, True, True, True): "utf-32le",
-        (True, True, True, False): "utf-32be",
-        (False, True, False, True): "utf-16le",
-        (True, False, True, False): "utf-16be",
-    }
-    return patterns.get((zero[0], zero[1], zero[2], zero[3]))
+    zero = [head[place::4].count(0) / len(head[place::4]) for place in range(4)]
+    if min(zero[2:]) > 0.9 and zero[0] < 0.1:
+        return "utf-32le"
+    if min(zero[:2]) > 0.9 and zero[3] < 0.1:
+        return "utf-32be"
+    if min(zero[1], zero[3]) > 0.4 and max(zero[0], zero[2]) < 0.1:
+        return "utf-16le"
+    if min(zero[0], zero[2]) > 0.4 and max(zero[1], zero[3]) < 0.1:
+        return "utf-16be"
+    return None
 
 
 def _detect(content: bytes) -> str | None:

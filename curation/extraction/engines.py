@@ -102,8 +102,8 @@ def extract(content: bytes, content_type: str | None, charset: str | None, optio
     if deeper_than(content, options.max_depth):
         raise DocumentError("html-too-deep", f"more than {options.max_depth} nested elements")
     if options.engine == "trafilatura":
-        return Extracted(trafilatura_main_content(text, options.favour), used, _title(HTMLTree.parse(text)))
-    tree = HTMLTree.parse(text)
+        return Extracted(trafilatura_main_content(text, options.favour), used, _title(_parse(text)))
+    tree = _parse(text)
     return Extracted(_from_tree(tree, options.full_text_below), used, _title(tree))
 
 
@@ -116,7 +116,14 @@ def is_html(content: bytes, content_type: str | None) -> bool:
 
 def resiliparse_main_content(html: str, full_text_below: int = 0) -> str:
     """Main content of a page by Resiliparse; see ``Options``."""
-    return _from_tree(HTMLTree.parse(html), full_text_below)
+    return _from_tree(_parse(html), full_text_below)
+
+
+def _parse(html: str) -> HTMLTree:
+    try:
+        return HTMLTree.parse(html)
+    except ValueError as error:  # every string is HTML: all that the parser can lack is memory
+        raise MemoryError(str(error)) from None
 
 
 def _from_tree(tree: HTMLTree, full_text_below: int) -> str:

@@ -23,6 +23,8 @@ from curation.extraction.frames import pack, unpack
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START_SECONDS = 120.0
+# So often a page is tried again when its child was killed from outside (by a person, or for want of memory).
+_KILLS_SURVIVED = 3
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,15 @@ class ExtractionSandbox:
         if self._lock_owner != os.getpid():  # forked while another thread held the lock
             self._lock, self._lock_owner = threading.Lock(), os.getpid()
         with self._lock:
-            fresh = self._ready().served == 0
-            try:
-                return self._attempt(content, content_type, charset)
-            except DocumentError as error:
-                # What earlier pages left behind in the child's memory must not decide about this one.
-                if fresh or error.error_class not in ("extraction-out-of-memory", "extraction-crashed"):
-                    raise
-                self._stop()
-                return self._attempt(content, content_type, charset)
+            for _ in range(_KILLS_SURVIVED):
+                fresh = self._ready().served == 0
+                try:
+                    return self._attempt(content, content_type, charset)
+                except DocumentError as error:
+                    if not _blameless(error, fresh):
+                        raise
+                    self._stop()
+            return self._attempt(content, content_type, charset)
 
     def close(self) -> None:
         """End the child."""
@@ -178,7 +180,8 @@ class ExtractionSandbox:
             stdout=subprocess.PIPE,
             stderr=errors,
             bufsize=0,
-            env={**os.environ, "PYTHONPATH": path},
+            # A backtrace of an allocation that failed would need memory and count as the page's CPU time.
+            env={**os.environ, "PYTHONPATH": path, "RUST_BACKTRACE": "0"},
         )
         assert process.stdin is not None and process.stdout is not None
         os.set_blocking(process.stdin.fileno(), False)
@@ -203,6 +206,17 @@ class ExtractionSandbox:
             _end(child)
         else:
             _release(child)
+
+
+def _blameless(error: DocumentError, fresh: bool) -> bool:
+    """Whether a page may be innocent of its child's end.
+
+    Nothing in a page sends SIGKILL: somebody else did.  And what earlier pages left behind in the memory of a
+    child that is not fresh must not decide about this one.
+    """
+    if error.error_class == "extraction-crashed" and error.detail == signal.SIGKILL.name:
+        return True
+    return not fresh and error.error_class in ("extraction-out-of-memory", "extraction-crashed")
 
 
 def _send(child: _Child, fields: list[bytes], deadline: float) -> None:

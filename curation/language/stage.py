@@ -24,13 +24,14 @@ class LanguageParameters(Parameters):
         keep: codes of the languages that are kept, as the model writes them (``en``, ``zh``); None for all.
         min_score: least confidence of the language, by language.  0.65 is the threshold of CCNet's
             successors RefinedWeb and FineWeb.
-        max_chars: characters of each document that are looked at, from its beginning.
+        max_chars: characters of each document that are looked at, from its beginning; more cost time and
+            decide no better (see docs/language.md).
         model: a fastText model with language codes as labels; None for the bundled lid.176.
     """
 
     keep: tuple[str, ...] | None = None
-    min_score: Threshold = {DEFAULT: 0.65}
-    max_chars: int = Field(default=10_000, ge=100, le=10_000_000)
+    min_score: Threshold = Field(default={DEFAULT: 0.65})
+    max_chars: int = Field(default=2_000, ge=100, le=10_000_000)
     model: Path | None = None
 
     @field_validator("keep")

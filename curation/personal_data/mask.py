@@ -21,7 +21,7 @@ _RESERVED = re.compile(r"(?:^|[@.])(?:example\.(?:com|net|org)|example|invalid|t
 
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_]|\.[0-9])")
 # A word before four numbers that makes them a version.
-_VERSION = re.compile(r"(?:version|ver|release|build|rev|v|版本|版)[\s.:：#=-]{0,3}$", re.I)
+_VERSION = re.compile(r"(?:(?<![A-Za-z])(?:version|ver|release|build|rev|v)|版本?)[\s.:：#=-]{0,3}$", re.I)
 _VERSION_CONTEXT = 16
 # Four numbers that are all smaller are nearly always the number of a section or a version; of the addresses
 # themselves one in 27,000 looks like that, 1.1.1.1 and 8.8.8.8 among them.

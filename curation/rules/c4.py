@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from curation.batch import Batch, text_buffers
 from curation.rules import c4_lines
-from curation.rules.columns import counts, of_language
 from curation.rules.c4_lines import kept_lines
+from curation.rules.columns import by_language, counts, of_language
 from curation.stage import Measured, Parameters, Rule, Stage, Threshold, measure_field
 from curation.text.charclass import character_flags, unicode_version
 from curation.text.utf8 import read_only
@@ -31,16 +31,18 @@ class C4Parameters(Parameters):
         min_sentences: sentences that are left of a page.
         min_words_per_line: a line with fewer words is taken out.
         max_word_length: a line with a word of more characters is taken out.
+        without_terminal_marks: languages whose lines need no terminal mark, because their script has none.
         max_lorem_ipsum_lines: lines with "lorem ipsum" that a page may have.
         max_curly_bracket_lines: lines with ``{`` that a page may have.
     """
 
     profile: Literal["c4@datatrove"] = "c4@datatrove"
-    min_sentences: Threshold = {"default": 5}
-    min_words_per_line: Threshold = {"default": 3, "zh": 5, "ja": 5, "th": 9, "lo": 9, "km": 9, "my": 9}
-    max_word_length: Threshold = {"default": 1000}
-    max_lorem_ipsum_lines: Threshold = {"default": 0}
-    max_curly_bracket_lines: Threshold = {"default": 0}
+    min_sentences: Threshold = by_language(5, zh=3, ja=3, th=None, lo=None)
+    min_words_per_line: Threshold = by_language(3, 5, 5, 9, 9, 9, 9)
+    max_word_length: Threshold = by_language(1000)
+    without_terminal_marks: tuple[str, ...] = ("th", "lo")
+    max_lorem_ipsum_lines: Threshold = by_language(0)
+    max_curly_bracket_lines: Threshold = by_language(0)
 
 
 _LINE_COUNTS = {
@@ -93,6 +95,7 @@ class C4(Stage):
             offsets,
             character_flags(),
             unspaced,
+            np.array([code in self.parameters.without_terminal_marks for code in languages], bool),
             of_language(self.parameters.min_words_per_line, languages, off=0),
             of_language(self.parameters.max_word_length, languages, off=_NEVER),
         )

@@ -159,13 +159,16 @@ def _copy_uncited(data: Any, start: Any, stop: Any, out: Any, at: Any, flags: An
 
 
 @njit(cache=True, nogil=True)
-def kept_lines(data: Any, offsets: Any, flags: Any, unspaced: Any, min_words: Any, max_length: Any) -> Any:
+def kept_lines(
+    data: Any, offsets: Any, flags: Any, unspaced: Any, unmarked: Any, min_words: Any, max_length: Any
+) -> Any:
     """Lines that end like a sentence, have enough words, none too long, and nothing of JavaScript or policies.
 
     Args:
         data, offsets: texts.
         unspaced: whether characters of scripts without spaces are words, by text; then also the terminal marks
             of other scripts end a line.
+        unmarked: whether lines need no terminal mark, by text.
         min_words: fewest words of a line, by text.
         max_length: most code points of a word, by text.
 
@@ -178,9 +181,9 @@ def kept_lines(data: Any, offsets: Any, flags: Any, unspaced: Any, min_words: An
     out = np.empty(offsets[rows] - offsets[0] + 1, np.uint8)
     out_offsets, first_lines = np.zeros(rows + 1, np.int64), np.zeros(rows + 1, np.int64)
     counts = np.zeros((rows, _COUNTS), np.int64)
-    room = 16
-    for i in range(offsets[0], offsets[rows]):
-        room += data[i] == _STOP or data[i] >= 0x80 or 0x21 <= data[i] <= 0x27 or data[i] == 0x3F
+    room = rows
+    for i in range(offsets[0], offsets[rows]):  # every byte that may end a line
+        room += data[i] < 0x20 or data[i] == 0xC2 or data[i] == 0xE2
     starts, stops = np.empty(room, np.int64), np.empty(room, np.int64)
     n, end = 0, 0
     for row in range(rows):
@@ -199,7 +202,9 @@ def kept_lines(data: Any, offsets: Any, flags: Any, unspaced: Any, min_words: An
                 counts[row, LONG_WORD] += 1
                 continue
             uncited = _copy_uncited(data, first, last, out, at, flags)
-            if not _is_finished(out, at, uncited, unspaced[row], flags):
+            if unmarked[row]:
+                uncited = skip_space_back(out, at, uncited, flags)
+            elif not _is_finished(out, at, uncited, unspaced[row], flags):
                 counts[row, UNFINISHED] += 1
                 continue
             words, longest = _line_words(data, first, last, unspaced[row], flags)

@@ -7,6 +7,23 @@ import pyarrow as pa
 
 from curation.stage import DEFAULT
 
+# Languages whose words are single characters here.
+UNSPACED = ("zh", "ja", "th", "lo", "km", "my")
+OTHER_CHINESE = ("yue", "wuu")
+
+
+def by_language(default: float, *unspaced: float | None, **others: float | None) -> dict[str, float | None]:
+    """A threshold by language.
+
+    Args:
+        default: for every language not named.
+        unspaced: for each of ``UNSPACED`` in that order.
+        others: by language code, instead of all of these.  What holds for ``zh`` holds for Cantonese and Wu.
+    """
+    named = dict(zip(UNSPACED, unspaced, strict=True)) if unspaced else others
+    chinese = {code: named["zh"] for code in OTHER_CHINESE} if "zh" in named else {}
+    return {DEFAULT: default, **named, **chinese}
+
 
 def counts(values: np.ndarray) -> pa.Array:
     """Counts as ``int32``."""

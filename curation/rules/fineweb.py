@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.batch import Batch, text_buffers
-from curation.rules.columns import counts, of_language, ratios
+from curation.rules.columns import by_language, counts, of_language, ratios
 from curation.stage import Measured, Parameters, Rule, Stage, Threshold, measure_field
 from curation.text.charclass import character_flags, unicode_version
 from curation.text.lines import prose_lines
@@ -21,7 +21,7 @@ class FineWebParameters(Parameters):
     """Thresholds of the rules; ``null`` switches a rule off for a language.
 
     Those of Chinese, Japanese, Thai, Lao, Khmer and Myanmar are FineWeb-2's, newlines per word divided by 1.6 or
-    3 characters a word.
+    3 characters a word; but short lines, of which FineWeb-2 makes nothing, count in Chinese and Japanese, too.
 
     Attributes:
         profile: the published rule set.
@@ -33,43 +33,11 @@ class FineWebParameters(Parameters):
     """
 
     profile: Literal["fineweb@1"] = "fineweb@1"
-    min_line_punctuation: Threshold = {
-        "default": 0.12,
-        "zh": 0.106,
-        "ja": 0.167,
-        "th": 0.0,
-        "lo": 0.0,
-        "km": 0.077,
-        "my": 0.0,
-    }
-    max_short_lines: Threshold = {
-        "default": 0.67,
-        "zh": None,
-        "ja": None,
-        "th": None,
-        "lo": None,
-        "km": None,
-        "my": None,
-    }
-    short_line_length: Threshold = {"default": 30, "zh": 15, "ja": 15}
-    max_line_duplicate_chars: Threshold = {
-        "default": 0.01,
-        "zh": 0.1,
-        "ja": 0.1,
-        "th": 0.1,
-        "lo": 0.1,
-        "km": 0.1,
-        "my": 0.1,
-    }
-    max_newlines_per_word: Threshold = {
-        "default": 0.3,
-        "zh": 0.111,
-        "ja": 0.101,
-        "th": 0.051,
-        "lo": 0.067,
-        "km": 0.222,
-        "my": 0.042,
-    }
+    min_line_punctuation: Threshold = by_language(0.12, 0.106, 0.167, 0.0, 0.0, 0.077, 0.0)
+    max_short_lines: Threshold = by_language(0.67, th=None, lo=None, km=None, my=None)
+    short_line_length: Threshold = by_language(30, zh=15, ja=15)
+    max_line_duplicate_chars: Threshold = by_language(0.01, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
+    max_newlines_per_word: Threshold = by_language(0.3, 0.111, 0.101, 0.051, 0.067, 0.222, 0.042)
 
 
 class FineWeb(Stage):
@@ -78,7 +46,10 @@ class FineWeb(Stage):
     name: ClassVar[str] = "fineweb"
     version: ClassVar[int] = 1
     Parameters: ClassVar[type[Parameters]] = FineWebParameters
-    deciding: ClassVar[frozenset[str]] = frozenset(FineWebParameters.model_fields) - {"profile", "short_line_length"}
+    deciding: ClassVar[frozenset[str]] = frozenset(FineWebParameters.model_fields) - {
+        "profile",
+        "short_line_length",
+    }
     parameters: FineWebParameters
 
     @property
@@ -89,7 +60,11 @@ class FineWeb(Stage):
                 measure_field("nonblank_line_count", pa.int32(), "lines with more than white space"),
                 measure_field("line_punctuation_ratio", ratio, "share of lines that end with a terminal mark"),
                 measure_field("short_line_ratio", ratio, "share of short lines"),
-                measure_field("line_duplicate_char_ratio", ratio, "share of characters in repeated lines, newlines apart"),
+                measure_field(
+                    "line_duplicate_char_ratio",
+                    ratio,
+                    "share of characters in repeated lines, newlines apart",
+                ),
                 measure_field("newline_word_ratio", ratio, "newlines per word"),
             ]
         )

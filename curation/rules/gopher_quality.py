@@ -11,7 +11,7 @@ from numba import njit
 from pydantic import Field, field_validator
 
 from curation.batch import Batch, text_buffers
-from curation.rules.columns import counts, ratios
+from curation.rules.columns import by_language, counts, ratios
 from curation.stage import Measured, Parameters, Rule, Stage, Threshold, measure_field
 from curation.text.charclass import character_flags, unicode_version
 from curation.text.hashing import find, fold, key_table
@@ -49,42 +49,25 @@ class GopherQualityParameters(Parameters):
     """
 
     profile: Literal["gopher-quality@datatrove"] = "gopher-quality@datatrove"
-    min_words: Threshold = {"default": 50, "zh": 80, "ja": 80, "th": 150, "lo": 150, "km": 150, "my": 150}
-    max_words: Threshold = {
-        "default": 100_000,
-        "zh": 160_000,
-        "ja": 160_000,
-        "th": 300_000,
-        "lo": 300_000,
-        "km": 300_000,
-        "my": 300_000,
-    }
-    min_mean_word_length: Threshold = {"default": 3}
-    max_mean_word_length: Threshold = {"default": 10}
-    max_hash_ratio: Threshold = {
-        "default": 0.1,
-        "zh": 0.0625,
-        "ja": 0.0625,
-        "th": 0.033,
-        "lo": 0.033,
-        "km": 0.033,
-        "my": 0.033,
-    }
-    max_ellipsis_ratio: Threshold = {
-        "default": 0.1,
-        "zh": 0.0625,
-        "ja": 0.0625,
-        "th": 0.033,
-        "lo": 0.033,
-        "km": 0.033,
-        "my": 0.033,
-    }
-    max_bullet_lines: Threshold = {"default": 0.9}
-    max_ellipsis_lines: Threshold = {"default": 0.3}
-    min_alphabetic_words: Threshold = {"default": 0.8}
-    min_stop_words: Threshold = {"default": 2}
+    min_words: Threshold = by_language(50, 80, 80, 150, 150, 150, 150)
+    max_words: Threshold = by_language(100_000, 160_000, 160_000, 300_000, 300_000, 300_000, 300_000)
+    min_mean_word_length: Threshold = by_language(3)
+    max_mean_word_length: Threshold = by_language(10)
+    max_hash_ratio: Threshold = by_language(0.1, 0.0625, 0.0625, 0.033, 0.033, 0.033, 0.033)
+    max_ellipsis_ratio: Threshold = by_language(0.1, 0.0625, 0.0625, 0.033, 0.033, 0.033, 0.033)
+    max_bullet_lines: Threshold = by_language(0.9)
+    max_ellipsis_lines: Threshold = by_language(0.3)
+    min_alphabetic_words: Threshold = by_language(0.8, zh=0.735, ja=0.759)
+    min_stop_words: Threshold = by_language(2)
     stop_words: dict[str, tuple[str, ...]] = Field(
-        default={"en": _ENGLISH, "und": _ENGLISH, "zh": _CHINESE, "ja": _JAPANESE}
+        default={
+            "en": _ENGLISH,
+            "und": _ENGLISH,
+            "zh": _CHINESE,
+            "yue": _CHINESE,
+            "wuu": _CHINESE,
+            "ja": _JAPANESE,
+        }
     )
 
     @field_validator("stop_words")
@@ -105,7 +88,10 @@ class GopherQuality(Stage):
     name: ClassVar[str] = "gopher-quality"
     version: ClassVar[int] = 1
     Parameters: ClassVar[type[Parameters]] = GopherQualityParameters
-    deciding: ClassVar[frozenset[str]] = frozenset(GopherQualityParameters.model_fields) - {"profile", "stop_words"}
+    deciding: ClassVar[frozenset[str]] = frozenset(GopherQualityParameters.model_fields) - {
+        "profile",
+        "stop_words",
+    }
     parameters: GopherQualityParameters
 
     @property
@@ -114,13 +100,19 @@ class GopherQuality(Stage):
         return pa.schema(
             [
                 measure_field("word_count", pa.int32(), "words that are more than punctuation"),
-                measure_field("mean_word_length", ratio, "their mean length in characters; null where words are single characters"),
+                measure_field(
+                    "mean_word_length",
+                    ratio,
+                    "their mean length in characters; null where words are single characters",
+                ),
                 measure_field("hash_word_ratio", ratio, "number signs per word"),
                 measure_field("ellipsis_word_ratio", ratio, "ellipses per word"),
                 measure_field("bullet_line_ratio", ratio, "share of lines that start with a bullet or hyphen"),
                 measure_field("ellipsis_line_ratio", ratio, "share of lines that end with an ellipsis"),
                 measure_field("alphabetic_word_ratio", ratio, "share of words with a letter"),
-                measure_field("stop_word_count", pa.int32(), "distinct stop words; null where the language has no list"),
+                measure_field(
+                    "stop_word_count", pa.int32(), "distinct stop words; null where the language has no list"
+                ),
             ]
         )
 
@@ -173,9 +165,7 @@ class GopherQuality(Stage):
 
 
 @njit(cache=True, nogil=True)
-def _count_words(
-    offsets: Any, hashes: Any, lengths: Any, marks: Any, lists: Any, keys: Any, bits: Any
-) -> Any:
+def _count_words(offsets: Any, hashes: Any, lengths: Any, marks: Any, lists: Any, keys: Any, bits: Any) -> Any:
     """Counts of each document's words.
 
     Returns:

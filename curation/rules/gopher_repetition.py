@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from curation.batch import Batch, text_buffers
-from curation.rules.columns import counts, ratios
+from curation.rules.columns import by_language, counts, ratios
 from curation.stage import Measured, Parameters, Rule, Stage, Threshold, measure_field
 from curation.text.charclass import character_flags, unicode_version
 from curation.text.lines import repeated_lines
@@ -16,17 +16,12 @@ from curation.text.ngrams import REPEATED_ORDERS, TOP_ORDERS, repeated_ngrams
 from curation.text.utf8 import read_only
 from curation.text.words import words
 
-# Thresholds for languages whose words are single characters here: FineWeb-2's configurations of cmn_Hani,
-# jpn_Jpan, tha_Thai, lao_Laoo, khm_Khmr and mya_Mymr (https://github.com/huggingface/fineweb-2).
-_UNSPACED = ("zh", "ja", "th", "lo", "km", "my")
-
-
-def _by_language(default: float, *unspaced: float) -> dict[str, float | None]:
-    return {"default": default, **dict(zip(_UNSPACED, unspaced, strict=True))}
-
 
 class GopherRepetitionParameters(Parameters):
     """Largest shares that are kept; ``null`` switches a rule off for a language.
+
+    Those of Chinese, Japanese, Thai, Lao, Khmer and Myanmar are FineWeb-2's, of its configurations cmn_Hani,
+    jpn_Jpan, tha_Thai, lao_Laoo, khm_Khmr and mya_Mymr (https://github.com/huggingface/fineweb-2).
 
     Attributes:
         profile: the published rule set, and whose reading of it.
@@ -38,19 +33,19 @@ class GopherRepetitionParameters(Parameters):
     """
 
     profile: Literal["gopher-repetition@datatrove"] = "gopher-repetition@datatrove"
-    max_duplicate_lines: Threshold = _by_language(0.3, 0.287, 0.375, 0.349, 0.327, 0.92, 0.308)
-    max_duplicate_paragraphs: Threshold = {"default": 0.3}
-    max_duplicate_line_chars: Threshold = {"default": 0.2}
-    max_duplicate_paragraph_chars: Threshold = {"default": 0.2}
-    max_top_2gram_chars: Threshold = _by_language(0.2, 0.256, 0.121, 0.221, 0.198, 0.165, 0.074)
-    max_top_3gram_chars: Threshold = _by_language(0.18, 0.201, 0.129, 0.197, 0.175, 0.225, 0.097)
-    max_top_4gram_chars: Threshold = _by_language(0.16, 0.171, 0.145, 0.162, 0.143, 0.242, 0.115)
-    max_duplicate_5gram_chars: Threshold = _by_language(0.15, 0.198, 0.307, 0.185, 0.187, 0.197, 0.161)
-    max_duplicate_6gram_chars: Threshold = _by_language(0.14, 0.182, 0.283, 0.168, 0.175, 0.168, 0.132)
-    max_duplicate_7gram_chars: Threshold = _by_language(0.13, 0.167, 0.264, 0.152, 0.163, 0.148, 0.118)
-    max_duplicate_8gram_chars: Threshold = _by_language(0.12, 0.154, 0.248, 0.137, 0.149, 0.126, 0.101)
-    max_duplicate_9gram_chars: Threshold = _by_language(0.11, 0.14, 0.234, 0.124, 0.135, 0.107, 0.09)
-    max_duplicate_10gram_chars: Threshold = _by_language(0.1, 0.127, 0.223, 0.111, 0.123, 0.094, 0.079)
+    max_duplicate_lines: Threshold = by_language(0.3, 0.287, 0.375, 0.349, 0.327, 0.92, 0.308)
+    max_duplicate_paragraphs: Threshold = by_language(0.3)
+    max_duplicate_line_chars: Threshold = by_language(0.2)
+    max_duplicate_paragraph_chars: Threshold = by_language(0.2)
+    max_top_2gram_chars: Threshold = by_language(0.2, 0.256, 0.121, 0.221, 0.198, 0.165, 0.074)
+    max_top_3gram_chars: Threshold = by_language(0.18, 0.201, 0.129, 0.197, 0.175, 0.225, 0.097)
+    max_top_4gram_chars: Threshold = by_language(0.16, 0.171, 0.145, 0.162, 0.143, 0.242, 0.115)
+    max_duplicate_5gram_chars: Threshold = by_language(0.15, 0.198, 0.307, 0.185, 0.187, 0.197, 0.161)
+    max_duplicate_6gram_chars: Threshold = by_language(0.14, 0.182, 0.283, 0.168, 0.175, 0.168, 0.132)
+    max_duplicate_7gram_chars: Threshold = by_language(0.13, 0.167, 0.264, 0.152, 0.163, 0.148, 0.118)
+    max_duplicate_8gram_chars: Threshold = by_language(0.12, 0.154, 0.248, 0.137, 0.149, 0.126, 0.101)
+    max_duplicate_9gram_chars: Threshold = by_language(0.11, 0.14, 0.234, 0.124, 0.135, 0.107, 0.09)
+    max_duplicate_10gram_chars: Threshold = by_language(0.1, 0.127, 0.223, 0.111, 0.123, 0.094, 0.079)
 
 
 class GopherRepetition(Stage):
@@ -85,7 +80,12 @@ class GopherRepetition(Stage):
         rules = [
             Rule("empty", "character_count", ">=", {"default": 1}),
             Rule("duplicate-paragraphs", "duplicate_paragraph_ratio", "<=", p.max_duplicate_paragraphs),
-            Rule("duplicate-paragraph-chars", "duplicate_paragraph_char_ratio", "<=", p.max_duplicate_paragraph_chars),
+            Rule(
+                "duplicate-paragraph-chars",
+                "duplicate_paragraph_char_ratio",
+                "<=",
+                p.max_duplicate_paragraph_chars,
+            ),
             Rule("duplicate-lines", "duplicate_line_ratio", "<=", p.max_duplicate_lines),
             Rule("duplicate-line-chars", "duplicate_line_char_ratio", "<=", p.max_duplicate_line_chars),
         ]

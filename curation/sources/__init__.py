@@ -52,20 +52,10 @@ def read_records(
         return read_parquet(stream, name, size, limits, options)
     if not file.reach(1):
         return iter([Record(0, 0, kind="damaged", error_class="empty-file", error_detail="the file has no bytes")])
-    packed = _packing(file, kind, packed)
+    first = file.get(0, 4) if file.reach(4) else b""
     if kind == "jsonl":
-        return read_lines(file, packed, limits, options)
+        by_content = "gz" if first.startswith(_GZIP) else "zst" if first == _ZSTD else ""
+        return read_lines(file, by_content if by_content or first.startswith(b"{") else packed, limits, options)
     dialect: Dialect = Warc() if kind == "warc" else Arc()
-    return (read_gzip if packed == "gz" else read_plain)(file, dialect, limits, options)
-
-
-def _packing(file: StreamWindow, kind: str, named: str) -> str:
-    """How a file is compressed: by its first bytes if they are clear, else by its name."""
-    file.reach(4)
-    first = file.get(0, 4)
-    if first.startswith(_GZIP):
-        return "gz"
-    if first == _ZSTD and kind == "jsonl":
-        return "zst"
-    plain = {"warc": b"WARC", "arc": b"FILE", "jsonl": b"{"}[kind]
-    return "" if first.upper().startswith(plain) else named
+    is_gzip = first.startswith(_GZIP) or (packed == "gz" and not dialect.plausible(file, 0))
+    return (read_gzip if is_gzip else read_plain)(file, dialect, limits, options)

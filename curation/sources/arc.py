@@ -28,6 +28,7 @@ class Arc(Dialect):
     """A head line, the block, a line end."""
 
     name = "arc"
+    separator = b"\n"
     span = _URL_CHARACTERS + 4300
     opening = _URL_CHARACTERS
 

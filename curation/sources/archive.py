@@ -111,9 +111,16 @@ class _GzipArchive:
         length = end - begin
         last: Raw | None = None
         for raw in raws:
+            # Behind a malformed stretch of a damaged member the stream may be out of step: what still looks
+            # like records may be altered.  A stretch without a head confirms nothing before it either.
+            out_of_step = damage is not None and raw.error_class == MALFORMED
             if last is not None:
+                if out_of_step and raw.header is None:
+                    break
                 yield self._record(last, begin, length)
             last = raw
+            if out_of_step:
+                break
         if damage is not None:
             yield damaged_record(last, begin, length, last.begin if last else 0, *damage)
         elif last is None:
@@ -146,8 +153,8 @@ class _GzipArchive:
     def _resume(self, member: Member, last: Raw | None) -> int:
         """Where to go on after a damaged member."""
         file, begin = self.file, member.begin
-        if member.outcome in ("checksum", "length") and self._member_begins(member.position):
-            return member.position  # the deflate stream is in step, so its end is the end
+        if member.outcome == "content" and self._member_begins(member.position):
+            return member.position
         if member.outcome == "header":
             end = self._end_without_header(begin)
             if end is not None:
@@ -155,8 +162,11 @@ class _GzipArchive:
         self.patience.spend(member)
         floor = self.patience.floor(member)
         if last is not None and last.header is not None and self._holds_archive(last.block or b""):
-            # Its members stand as they are in this one, which cannot be much shorter than what it holds.
-            floor = max(floor, begin + last.header.length * 9 // 10)
+            # Its members stand, as they are, in this one.
+            if member.outcome == "truncated" and not _overrun(last):
+                file.skip(file.end)
+                return file.end
+            floor = max(floor, begin + _expected_length(member, last.header.length))
         file.reach(floor)
         return self._next_member(min(floor, file.end))
 
@@ -188,6 +198,11 @@ class _Bytes(Window):
 
     def read(self) -> bytes:
         return b""
+
+
+def _expected_length(member: Member, length: int) -> int:
+    """About the least stored bytes of a member that holds ``length`` bytes, by what it took so far."""
+    return int(0.98 * length * (member.position - member.begin) / max(1, member.end))
 
 
 def _overrun(last: Raw | None) -> bool:

@@ -24,7 +24,8 @@ _TRAILER = 8
 _CUT = "cut"
 
 _PIECE = 32 << 10  # stored bytes fed at once
-_STEP = 64  # stored bytes fed at once on the way to damage
+_STEPS = (8192, 256, 16)  # inflated bytes asked for at once on the way to damage
+_STEP = 64  # the same at the beginning of a member
 _OPENING_INPUT = 16 << 10
 
 LOOKBACK = 1 << 20
@@ -37,7 +38,9 @@ this far."""
 _PATIENCE = 256 << 20  # inflated bytes that damaged members may cost beyond a multiple of what was read
 _PATIENCE_RATIO = 8
 
-Outcome = Literal["complete", "header", "deflate", "checksum", "length", "truncated"]
+Outcome = Literal["complete", "header", "deflate", "content", "truncated"]
+"""How a member ends.  ``content``: only CRC-32 or only the length is wrong, so the deflate stream was in step to
+its end.  If both are, it may have ended anywhere: it can run on into the next members and end with one of them."""
 
 
 class Member(Window):
@@ -45,8 +48,8 @@ class Member(Window):
 
     Attributes:
         begin: offset of its first stored byte.
-        position: offset of the next stored byte; the end of the member once it is complete, or once its
-            deflate stream has ended and only the checksum or length failed.
+        position: offset of the next stored byte; the end of the member if it is complete or only its content
+            is wrong.
         outcome: None while there is more to inflate.
         reason: one line on what is wrong.
     """
@@ -133,16 +136,18 @@ class Member(Window):
         return inflater
 
     def _salvage(self, inflater: zlib._Decompress, piece: bytes) -> bytes:
-        """What a damaged piece still inflates to before it fails."""
+        """What a damaged piece still inflates to before it fails, to within ``_STEPS[-1]`` bytes."""
         output = bytearray()
-        fed = 0
-        try:
-            while fed < len(piece):
-                output += inflater.decompress(piece[fed : fed + _STEP])
-                fed += _STEP
-        except zlib.error:
-            pass
-        self.position -= max(0, len(piece) - fed)
+        rest = piece
+        for step in _STEPS:
+            try:
+                while rest:
+                    before = inflater.copy()
+                    output += inflater.decompress(rest, step)
+                    rest = inflater.unconsumed_tail
+            except zlib.error:
+                inflater = before
+        self.position -= len(rest)
         return bytes(output)
 
     def _check_trailer(self) -> None:
@@ -151,10 +156,14 @@ class Member(Window):
             return self._fail("truncated", "the file ends inside the gzip trailer")
         trailer = self.file.get(at, at + _TRAILER)
         self.position += _TRAILER
-        if int.from_bytes(trailer[:4], "little") != self._crc:
-            return self._fail("checksum", "CRC-32 does not match")
-        if int.from_bytes(trailer[4:], "little") != self._length & 0xFFFFFFFF:
-            return self._fail("length", "length in the gzip trailer does not match")
+        crc_holds = int.from_bytes(trailer[:4], "little") == self._crc
+        length_holds = int.from_bytes(trailer[4:], "little") == self._length & 0xFFFFFFFF
+        if not crc_holds and not length_holds:
+            return self._fail("deflate", "neither CRC-32 nor length match")
+        if not crc_holds:
+            return self._fail("content", "CRC-32 does not match")
+        if not length_holds:
+            return self._fail("content", "length in the gzip trailer does not match")
         self.outcome = "complete"
         return None
 

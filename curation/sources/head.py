@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from curation.sources.window import Window
 
-NEWLINES = b"\r\n"
-
 
 class Header(NamedTuple):
     """A record's head, as far as anybody asks for it.
@@ -50,10 +48,12 @@ class Dialect(ABC):
 
     Attributes:
         name: ``warc`` or ``arc``.
+        separator: what the format prescribes between a block and the next head.
         span: how many bytes decide whether a place looks like a head.
     """
 
     name: str
+    separator: bytes
     span: int
 
     @abstractmethod
@@ -70,8 +70,8 @@ class Dialect(ABC):
 
     @abstractmethod
     def separated(self, window: Window, end: int) -> bool:
-        """Whether a block that ends at ``end`` is followed by the separator that the format prescribes,
-        whatever comes after it."""
+        """Whether a block that ends at ``end`` is followed by the separator in such a way that it can be
+        believed, even if no head comes after it."""
 
     @abstractmethod
     def find(self, window: Window, begin: int) -> int | None:
@@ -98,5 +98,9 @@ def decode(value: bytes) -> str:
 
 
 def line_starts(window: Window, offset: int) -> bool:
-    """Whether ``offset`` is the first byte of a line, or of what can be seen."""
-    return offset == window.start or window.data[offset - 1 - window.start] in NEWLINES
+    """Whether a head can begin at ``offset``: not in the middle of a line of text.
+
+    What stands before it may be damaged, so it need not be a line end; a printable character says that the
+    supposed head is only spoken of.
+    """
+    return offset == window.start or not 0x20 <= window.data[offset - 1 - window.start] < 0x7F

@@ -100,9 +100,13 @@ class _Splitter:
 
     def _end_of(self, block_end: int) -> int | None:
         """Where the record ends whose block ends at ``block_end``; None if no record can end there."""
+        window, dialect = self.window, self.dialect
         end = self._after_line_ends(block_end)
-        fits = not self.window.reach(end + 1) or self.dialect.plausible(self.window, end)
-        return end if fits or self.dialect.separated(self.window, block_end) else None
+        if not window.reach(end + 1) or dialect.plausible(window, end) or dialect.separated(window, block_end):
+            return end
+        # A head just where it should be: then only what separates them is damaged.
+        end = block_end + len(dialect.separator)
+        return end if dialect.plausible(window, end) else None
 
     def _malformed(self, raw: Raw, reason: str, search_from: int, cut: bool = False) -> Raw:
         """A stretch up to the next head; ``cut``: if there is none, the sequence ended too early."""

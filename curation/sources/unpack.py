@@ -83,7 +83,7 @@ class Gunzipped(Unpacked):
         stored = f"from stored byte {member.begin}"
         if member.outcome == "truncated":
             self.damage = Damage("truncated", f"the file ends in the middle of the gzip member {stored}")
-        elif member.outcome in ("checksum", "length"):
+        elif member.outcome == "content":
             detail = f"{member.reason} in the gzip member {stored}: a line read from it may be altered"
             self.damage = Damage("gzip-damaged", detail)
         else:
@@ -94,7 +94,7 @@ class Gunzipped(Unpacked):
         assert member is not None
         self._patience.spend(member)
         file, failed = self._file, member.position
-        if member.outcome in ("checksum", "length") and _begins_text(opening(file, failed, _OPENING)):
+        if member.outcome == "content" and _begins_text(opening(file, failed, _OPENING)):
             found: int | None = failed
         else:
             found = find_member(file, self._patience.floor(member), _OPENING, _begins_text)

@@ -23,6 +23,7 @@ class Warc(Dialect):
     """``WARC/1.0``, header lines, an empty line, the block, two line ends."""
 
     name = "warc"
+    separator = b"\r\n\r\n"
     span = 128
     opening = 16
 
@@ -45,11 +46,11 @@ class Warc(Dialect):
         return _PLAUSIBLE.match(window.data, begin - window.start) is not None
 
     def separated(self, window: Window, end: int) -> bool:
-        return window.get(end, end + 4) == b"\r\n\r\n"
+        return window.get(end, end + 4) == self.separator
 
     def find(self, window: Window, begin: int) -> int | None:
-        while (found := window.find(_VERSION, 5, begin)) is not None:
-            if line_starts(window, found) and self.plausible(window, found):
+        while (found := window.find(_PLAUSIBLE, self.span, begin)) is not None:
+            if line_starts(window, found):
                 return found
             begin = found + 1
         return None

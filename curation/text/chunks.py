@@ -28,7 +28,14 @@ _WIDE, _UNSPACED = charclass.WIDE, charclass.UNSPACED
 
 _STOP, _COMMA, _COLON, _SLASH, _AT, _DOLLAR = ord("."), ord(","), ord(":"), ord("/"), ord("@"), ord("$")
 _PLUS, _HYPHEN, _EN_DASH, _EM_DASH, _UNDERSCORE = ord("+"), ord("-"), ord("–"), ord("—"), ord("_")
-_ASTERISK, _CARET, _TILDE, _LESS, _GREATER, _EQUALS = ord("*"), ord("^"), ord("~"), ord("<"), ord(">"), ord("=")
+_ASTERISK, _CARET, _TILDE, _LESS, _GREATER, _EQUALS = (
+    ord("*"),
+    ord("^"),
+    ord("~"),
+    ord("<"),
+    ord(">"),
+    ord("="),
+)
 _APOSTROPHE, _CURLY, _ELLIPSIS, _DEGREE = ord("'"), ord("’"), ord("…"), ord("°")
 _QUESTION, _HASH, _ZERO = ord("?"), ord("#"), ord("0")
 _A, _C, _F, _K, _S, _U, _SMALL_S = ord("A"), ord("C"), ord("F"), ord("K"), ord("S"), ord("U"), ord("s")
@@ -68,7 +75,7 @@ def _prefix(codes: Any, start: Any, stop: Any, flags: Any) -> Any:
     if c == _STOP:
         run = _stops(codes, start, stop)
         return run if run > 1 else 0
-    if (c == _A or c == _C) and start + 1 < stop and codes[start + 1] == _DOLLAR:
+    if c in (_A, _C) and start + 1 < stop and codes[start + 1] == _DOLLAR:
         return 2
     if c == _U and start + 2 < stop and codes[start + 1] == _S and codes[start + 2] == _DOLLAR:
         return 3
@@ -89,12 +96,12 @@ def _suffix(codes: Any, start: Any, stop: Any, flags: Any, keys: Any, values: An
     if size == 1 or flags[last] & _DIGIT:
         return 0
     before = codes[stop - 2]
-    if (last == _SMALL_S or last == _S) and (before == _APOSTROPHE or before == _CURLY):
+    if last in (_SMALL_S, _S) and (before in (_APOSTROPHE, _CURLY)):
         return 2
     if flags[before] & _DIGIT and (last == _PLUS or flags[last] & _CURRENCY):
         return 1
     if last == _DOLLAR:
-        if size > 2 and (before == _A or before == _C) and flags[codes[stop - 3]] & _DIGIT:
+        if size > 2 and before in (_A, _C) and flags[codes[stop - 3]] & _DIGIT:
             return 2
         us = size > 3 and before == _S and codes[stop - 3] == _U
         return 3 if us and flags[codes[stop - 4]] & _DIGIT else 0
@@ -123,7 +130,7 @@ def _suffix_stop(codes: Any, start: Any, stop: Any, flags: Any) -> Any:
     second = codes[stop - 3]
     if flags[before] & _UPPER and flags[second] & _UPPER:
         return 1
-    return 1 if second == _DEGREE and (before == _C or before == _F or before == _K) else 0
+    return 1 if second == _DEGREE and before in (_C, _F, _K) else 0
 
 
 @njit(cache=True, nogil=True)
@@ -140,20 +147,20 @@ def _infix(codes: Any, start: Any, stop: Any, i: Any, flags: Any) -> Any:
     before, after = flags[codes[i - 1]], flags[codes[i + 1]]
     if c == _STOP:
         return 1 if before & (_LOWER | _QUOTE) and after & (_UPPER | _QUOTE) else 0
-    if c == _PLUS or c == _HYPHEN or c == _ASTERISK or c == _CARET:
+    if c in (_PLUS, _HYPHEN, _ASTERISK, _CARET):
         if before & _DIGIT and (after & _DIGIT or codes[i + 1] == _HYPHEN):
             return 1
     elif c == _COMMA:
         return 1 if before & _ALPHA and after & _ALPHA else 0
     if not before & (_ALPHA | _DIGIT):
         return 0
-    if c == _HYPHEN or c == _EM_DASH:
+    if c in (_HYPHEN, _EM_DASH):
         longest = 3 if c == _HYPHEN else 2
         length = 1
         while length < longest and i + length < stop and codes[i + length] == c:
             length += 1
         return length if i + length < stop and flags[codes[i + length]] & _ALPHA else 0
-    if c == _EN_DASH or c == _TILDE or c == _COLON or c == _LESS or c == _GREATER or c == _EQUALS or c == _SLASH:
+    if c in (_EN_DASH, _TILDE, _COLON, _LESS, _GREATER, _EQUALS, _SLASH):
         return 1 if after & _ALPHA else 0
     return 0
 
@@ -249,7 +256,7 @@ def _is_address(codes: Any, start: Any, stop: Any, flags: Any) -> Any:
             return True
     if _is_host(codes, start, stop, flags):
         return True
-    for i in range(start + 1, stop):
+    for i in range(start + 1, stop):  # noqa: SIM110
         if codes[i] == _AT and _is_host(codes, i + 1, stop, flags):
             return True
     return False
@@ -268,9 +275,7 @@ def _cut_infixes(codes: Any, start: Any, stop: Any, flags: Any, borders: Any) ->
 
 
 @njit(cache=True, nogil=True)
-def cut_chunk(
-    codes: Any, start: Any, stop: Any, flags: Any, keys: Any, values: Any, borders: Any
-) -> Any:
+def cut_chunk(codes: Any, start: Any, stop: Any, flags: Any, keys: Any, values: Any, borders: Any) -> Any:
     """Set the borders of the words of ``codes[start:stop]``, ``stop`` included.
 
     Prefixes and suffixes come off until nothing more is found or the rest is a special case.

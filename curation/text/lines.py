@@ -90,12 +90,13 @@ def _repeated(data: Any, start: Any, stop: Any, least: Any) -> Any:
             run += 1
         if i == stop or run >= least:
             pieces += 1
-            key = hash_bytes(data, first, i)
-            slot = slot_of(seen, key)
-            if seen[slot] == key:
-                repeated += 1
-                characters += count_characters(data, first, i)
-            seen[slot] = key
+            if pieces > 1 or i < stop:  # a text of one piece repeats nothing
+                key = hash_bytes(data, first, i)
+                slot = slot_of(seen, key)
+                if seen[slot] == key:
+                    repeated += 1
+                    characters += count_characters(data, first, i)
+                seen[slot] = key
             first = i + run
         i += max(run, 1)
     return pieces, repeated, characters

@@ -22,7 +22,8 @@ CHARACTERS_PER_WORD = (1.0, 1.6, 3.0)  # by script class: spaced, ideograms and 
 _LETTER, _IDEOGRAM, _SYLLABLE = HAS_LETTER, IDEOGRAM, SYLLABLE
 _TOPS = len(TOP_ORDERS)
 _ORDERS = np.array(
-    [[int(n * factor + 0.5) for n in TOP_ORDERS + REPEATED_ORDERS] for factor in CHARACTERS_PER_WORD], np.int64
+    [[int(n * factor + 0.5) for n in TOP_ORDERS + REPEATED_ORDERS] for factor in CHARACTERS_PER_WORD],
+    np.int64,
 )
 
 
@@ -56,7 +57,7 @@ def _top_characters(keys: Any, count: Any, n: Any, ends: Any, blanks: Any, table
         if counts[slot] > most or (counts[slot] == most and firsts[slot] < first):
             most, first = counts[slot], firsts[slot]
     characters = ends[first + n] - ends[first] + blanks[first + n - 1] - blanks[first]
-    return characters * most
+    return np.int64(characters) * most
 
 
 @njit(cache=True, nogil=True)
@@ -88,8 +89,12 @@ def repeated_ngrams(offsets: Any, hashes: Any, lengths: Any, marks: Any) -> Any:
     for row in range(offsets.size - 1):
         start, count = offsets[row], offsets[row + 1] - offsets[row]
         orders = _ORDERS[script_class(marks, start, start + count)]
-        ends, blanks = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-        powers, chain, joined = np.empty(count, np.uint64), np.empty(count, np.uint64), np.empty(count, np.uint64)
+        ends, blanks = np.zeros(count + 1, np.int32), np.zeros(count + 1, np.int32)
+        powers, chain, joined = (
+            np.empty(count, np.uint64),
+            np.empty(count, np.uint64),
+            np.empty(count, np.uint64),
+        )
         unspaced = True
         for i in range(count):
             before, unspaced = unspaced, marks[start + i] & (_IDEOGRAM | _SYLLABLE) != 0
@@ -99,7 +104,7 @@ def repeated_ngrams(offsets: Any, hashes: Any, lengths: Any, marks: Any) -> Any:
             powers[i] = power(lengths[start + i])
             chain[i], joined[i] = fold(np.uint64(0), hashes[start + i]), hashes[start + i]
         table = np.empty(table_size(count), np.uint64)
-        counts, firsts = np.empty(table.size, np.int64), np.empty(table.size, np.int64)
+        counts, firsts = np.empty(table.size, np.int32), np.empty(table.size, np.int32)
         place = 0
         for n in range(2, orders[-1] + 1):
             # joined[i]: hash of words i to i + n as one string; chain[i]: of the words as a sequence.

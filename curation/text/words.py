@@ -33,7 +33,12 @@ _BLANK = 64  # white space other than one blank between words; only inside the k
 _AFTER_BLANK = 128  # one blank in front; only inside the kernels
 
 _SPACE, _LETTER, _SYMBOL, _SENTENCE = charclass.SPACE, charclass.LETTER, charclass.SYMBOL, charclass.SENTENCE
-_PUNCTUATION, _AFFIX, _SUFFIX, _WIDE = charclass.PUNCTUATION, charclass.AFFIX, charclass.SUFFIX, charclass.WIDE
+_PUNCTUATION, _AFFIX, _SUFFIX, _WIDE = (
+    charclass.PUNCTUATION,
+    charclass.AFFIX,
+    charclass.SUFFIX,
+    charclass.WIDE,
+)
 _BEFORE_STOP = charclass.BEFORE_STOP
 _IDEOGRAM, _SYLLABLE, _UNSPACED = charclass.IDEOGRAM, charclass.SYLLABLE, charclass.UNSPACED
 
@@ -256,9 +261,7 @@ def _join(hashes: Any, lengths: Any, marks: Any, n: Any, lexicon: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _replace(
-    hashes: Any, lengths: Any, marks: Any, n: Any, lexicon: Any, firsts: Any, sizes: Any, cases: Any
-) -> Any:
+def _replace(hashes: Any, lengths: Any, marks: Any, n: Any, lexicon: Any, firsts: Any, sizes: Any, cases: Any) -> Any:
     """Carry out what ``_join`` found.
 
     Where candidates overlap the longest wins, then the leftmost; one with a blank inside changes nothing but
@@ -317,16 +320,33 @@ def _split_words(data: Any, starts: Any, stops: Any, unspaced: Any, lexicon: Any
     offsets = np.zeros(starts.size + 1, np.int64)
     room = _longest(starts, stops)
     codes, borders = np.empty(room + 1, np.uint32), np.empty(room + 1, np.uint8)
-    own_hashes, own_lengths, own_marks = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.uint8)
+    own_hashes, own_lengths, own_marks = (
+        np.empty(room, np.uint64),
+        np.empty(room, np.int32),
+        np.empty(room, np.uint8),
+    )
     room = 64 + data.size // 4
     hashes, lengths, marks = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.uint8)
     n = 0
     for i in range(starts.size):
         found = tokenise(
-            data, starts[i], stops[i], unspaced[i], lexicon, codes, borders, own_hashes, own_lengths, own_marks
+            data,
+            starts[i],
+            stops[i],
+            unspaced[i],
+            lexicon,
+            codes,
+            borders,
+            own_hashes,
+            own_lengths,
+            own_marks,
         )
         if n + found > hashes.size:
-            hashes, lengths, marks = _larger(hashes, n + found), _larger(lengths, n + found), _larger(marks, n + found)
+            hashes, lengths, marks = (
+                _larger(hashes, n + found),
+                _larger(lengths, n + found),
+                _larger(marks, n + found),
+            )
         for j in range(found):
             if not own_marks[j] & _BLANK:
                 hashes[n], lengths[n], marks[n] = own_hashes[j], own_lengths[j], own_marks[j]
@@ -452,9 +472,7 @@ def words_are_characters(languages: list[str]) -> np.ndarray:
 def words(batch: Batch) -> Words:
     """The words of a batch; ask for it with ``batch.feature(words)``."""
     data, offsets = read_only(*text_buffers(batch.text))
-    return Words(
-        *_split_words(data, offsets[:-1], offsets[1:], words_are_characters(batch.languages()), lexicon())
-    )
+    return Words(*_split_words(data, offsets[:-1], offsets[1:], words_are_characters(batch.languages()), lexicon()))
 
 
 def count_sentences(data: np.ndarray, starts: np.ndarray, stops: np.ndarray, unspaced: np.ndarray) -> np.ndarray:
