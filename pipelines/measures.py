@@ -7,6 +7,7 @@ pure functions of the measurements.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -266,7 +267,9 @@ def measure_guarded(stage: Stage, batch: Batch) -> Measured:
 
 
 def _blame(stage: Stage, error: Exception) -> DocumentError:
-    return DocumentError(f"{stage.name}-failed", type(error).__name__)
+    # Addresses in memory differ from run to run, the ledger must not.
+    said = re.sub(r"0x[0-9a-fA-F]+", "0x…", str(error)).strip().split("\n")[0][:200]
+    return DocumentError(f"{stage.name}-failed", f"{type(error).__name__}: {said}" if said else type(error).__name__)
 
 
 def _join(stage: Stage, parts: list[Measured], half: int) -> Measured:

@@ -88,7 +88,7 @@ def _compute(
         writers = {link.key: stack.enter_context(measure_writer(storage, link)) for link in missing}
         # The pages themselves are not stored: extraction needs the shard once more.
         fresh = not (done[0] and done[1])
-        source = _read(plan, shard) if fresh else _stored(readers[links[0].key])
+        source = read_shard(plan, shard) if fresh else _stored(readers[links[0].key])
         for index, table in enumerate(source):
             batch, rows = Batch(table), np.arange(table.num_rows)
             for link in links:
@@ -105,7 +105,8 @@ def _compute(
         return {link.key: writers[link.key].summary(link) for link in missing}
 
 
-def _read(plan: Plan, shard: Shard) -> Iterator[pa.Table]:
+def read_shard(plan: Plan, shard: Shard) -> Iterator[pa.Table]:
+    """The records of a shard in batches, pages included; see ``Read.batches`` for the columns."""
     read = plan.stages[0]
     assert isinstance(read, Read)
     parameters = read.parameters

@@ -7,7 +7,8 @@ of a pass, and whether anything in it is padding, follow from the length of a do
 
 - the width is the next multiple of ``STEP`` above the length, at most ``max_tokens``;
 - the height is what the token budget allows at that width, however many documents there are;
-- documents that fill ``max_tokens`` entirely have passes of their own, without padding.
+- documents that fill ``max_tokens`` entirely have passes of their own, without padding;
+- where the budget has no room for two such rows, the width is the length itself, without padding.
 
 A last pass that is not full repeats its documents.
 """
@@ -55,8 +56,9 @@ def pack(lengths: np.ndarray, max_tokens: int, token_budget: int) -> Iterator[Pa
         Passes that hold each document exactly once.
     """
     widths = np.minimum((lengths // STEP + 1) * STEP, max_tokens)
+    widths = np.where(2 * widths > token_budget, lengths, widths)
     # Twice the width, and one more without padding: a number per kind of pass, by which to sort.
-    kinds = 2 * widths + (lengths == max_tokens)
+    kinds = 2 * widths + (lengths == widths)
     order = np.argsort(-kinds, kind="stable")
     found, starts = np.unique(-kinds[order], return_index=True)
     for kind, first, end in zip(-found, starts, [*starts[1:], len(order)], strict=False):

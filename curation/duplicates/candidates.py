@@ -57,7 +57,9 @@ class Buckets(NamedTuple):
     large_offsets: np.ndarray
 
 
-def bucket_pairs(fingerprints: np.ndarray, documents: np.ndarray, limit: int = LARGE_BUCKET) -> Buckets:
+def bucket_pairs(
+    fingerprints: np.ndarray, documents: np.ndarray, limit: int = LARGE_BUCKET, pinned: int = 0
+) -> Buckets:
     """Sort the fingerprints of one band and pair what shares one.
 
     A part of a band (by a prefix of the fingerprint, say) may be given by itself: buckets do not cross parts.
@@ -66,6 +68,7 @@ def bucket_pairs(fingerprints: np.ndarray, documents: np.ndarray, limit: int = L
         fingerprints: ``uint64[n]`` of one band.
         documents: ``int64[n]``, numbers in order of priority, each once, below 2^32.
         limit: greatest size of a bucket all of whose pairs are given.
+        pinned: documents below this number are never removed; what only they could form is not given.
     """
     if documents.size and not 0 <= documents.min() <= documents.max() < 1 << 32:
         raise ValueError("documents must be numbered from 0 and below 2^32")
@@ -74,20 +77,23 @@ def bucket_pairs(fingerprints: np.ndarray, documents: np.ndarray, limit: int = L
     members = documents[order].astype(np.int64)
     starts = np.flatnonzero(np.concatenate([[True], sorted_prints[1:] != sorted_prints[:-1]])[: members.size])
     sizes = np.diff(np.append(starts, members.size))
-    small = (sizes > 1) & (sizes <= limit)
-    pairs = np.empty(int((sizes[small] * (sizes[small] - 1) // 2).sum()), np.uint64)
-    _fill_pairs(read_only(members, np.int64), starts[small], sizes[small], pairs)
-    large = sizes > limit
+    before = np.concatenate([[0], np.cumsum(members < pinned)])
+    fixed = before[starts + sizes] - before[starts]  # they stand at the start of their bucket
+    small, large = sizes <= limit, (sizes > limit) & (fixed < sizes)
+    counts = (sizes * (sizes - 1) - fixed * (fixed - 1)) // 2
+    pairs = np.empty(int(counts[small].sum()), np.uint64)
+    _fill_pairs(read_only(members, np.int64), starts[small], sizes[small], fixed[small], pairs)
     inside = np.repeat(large, sizes)
     return Buckets(pairs, members[inside], np.concatenate([[0], np.cumsum(sizes[large])]).astype(np.int64))
 
 
 @njit(cache=True, nogil=True)
-def _fill_pairs(members, starts, sizes, pairs):
+def _fill_pairs(members, starts, sizes, fixed, pairs):
     filled = 0
     for bucket in range(starts.size):
-        for first in range(starts[bucket], starts[bucket] + sizes[bucket]):
-            for second in range(first + 1, starts[bucket] + sizes[bucket]):
+        start, end = starts[bucket], starts[bucket] + sizes[bucket]
+        for first in range(start, end):
+            for second in range(max(first + 1, start + fixed[bucket]), end):
                 pairs[filled] = np.uint64(members[first]) << np.uint64(32) | np.uint64(members[second])
                 filled += 1
 

@@ -94,15 +94,14 @@ def resolve_duplicates(
     first = first[np.argsort(rank[first], kind="stable")]  # from here on numbered by priority
     prints = prints[first]
 
-    buckets = [bucket_pairs(column, np.arange(first.size), large_bucket) for column in prints.T]
+    fixed, numbers = pinned[first], np.arange(first.size)
+    buckets = [bucket_pairs(column, numbers, large_bucket, int(fixed.sum())) for column in prints.T]
     left, right = unique_pairs(bucket.pairs for bucket in buckets)
     large = np.unique(np.concatenate([np.empty(0, np.int64), *(bucket.large for bucket in buckets)]))
     needed = np.unique(np.concatenate([left, right, large, np.flatnonzero(copies[first])]))
     sets = _sets_by_number(sets_of, first, needed)
 
-    fixed = pinned[first]
-    free = ~(fixed[left] & fixed[right])
-    edges = verified(sets, left[free], right[free], threshold)
+    edges = verified(sets, left, right, threshold)
     if large.size:
 
         def keep(found: Edges) -> np.ndarray:

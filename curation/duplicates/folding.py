@@ -25,18 +25,10 @@ from typing import NamedTuple
 import numpy as np
 
 from curation.duplicates.arrays import read_only
+from curation.duplicates.kernel import CONTEXT, LEAD, LONGEST, MAPPED, SECOND, SOLO, TRAIL, WORD
 
 UNICODE_VERSION = unicodedata.unidata_version
 
-WORD = 1  # letter, mark or decimal digit: part of a run
-SOLO = 2  # letter, mark or number of a script written without spaces: a word of its own
-MAPPED = 4  # becomes something else; ``starts`` says where in ``folded`` that is written
-SECOND = 8  # may compose with the starter before it
-CONTEXT = 16  # never decided by table
-LEAD = 8  # shift of the combining class (8 bits) of the first character of the decomposition
-TRAIL = 16  # shift of the combining class (8 bits) of the last one
-
-LONGEST = 32  # no code point becomes more characters than this (the longest, U+FDFA, becomes 18)
 # Outside these there are only unified ideographs and Hangul syllables, which become themselves, and nothing.
 _SCANNED = [
     *range(0x80, 0x3400),
@@ -70,7 +62,7 @@ class Folding(NamedTuple):
 
     Attributes:
         ascii: ``uint8[128]``, the folded character of an ASCII letter or digit, 0 for any other.
-        entries: ``uint32[0x110000]``, the bits above for each code point.
+        entries: ``uint32[0x110000]``, for each code point the bits that :mod:`curation.duplicates.kernel` names.
         starts: ``int32[0x110000]``, record of a mapped code point in ``folded``, else 0.
         folded: ``uint32[...]``, records: length, last starter of the NFKC form (0 if none), the characters.
         pairs: ``uint64[...]``, sorted ``starter << 32 | second`` of every pair that composes.

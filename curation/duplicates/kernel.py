@@ -2,11 +2,12 @@
 # (kernels have no annotations: numba infers their types)
 """From UTF-8 to shingle hashes to MinHash minima in one pass over the text, compiled.
 
-All kernels that call one another are in this file, because numba's cache notices a changed file only where
-the cached function itself is written.  Arrays are copied by loops, because a slice takes seconds to compile.
+All kernels that call one another are in this file, with their constants, because numba's cache notices a
+changed file only where the cached function itself is written.  Arrays are copied by loops, because a slice
+takes seconds to compile.
 
 A text is read in blocks: :func:`_read_words` folds code points and hashes words, :func:`_next_shingles`
-combines five words at a time, :func:`_permute` takes minima.  Memory does not depend on the text's length,
+combines five words at a time, :func:`permute` takes minima.  Memory does not depend on the text's length,
 but for the shingle sets themselves.
 
 Hashes (all modulo 2^64, none of them cryptographic; a text made on purpose to collide is not defended against):
@@ -24,7 +25,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from curation.duplicates.folding import CONTEXT, LEAD, LONGEST, MAPPED, SECOND, SOLO, TRAIL, WORD
+# What a folding table says of a code point (curation.duplicates.folding builds it).
+WORD = 1  # letter, mark or decimal digit: part of a run
+SOLO = 2  # letter, mark or number of a script written without spaces: a word of its own
+MAPPED = 4  # becomes something else; ``starts`` says where in ``folded`` that is written
+SECOND = 8  # may compose with the starter before it
+CONTEXT = 16  # never decided by table
+LEAD = 8  # shift of the combining class (8 bits) of the first character of the decomposition
+TRAIL = 16  # shift of the combining class (8 bits) of the last one
+LONGEST = 32  # no code point becomes more characters than this (the longest, U+FDFA, becomes 18)
 
 WIDTH = 5  # words in a shingle
 BLOCK = 1024  # words read before they are combined: the working set stays in the nearest cache
@@ -34,7 +43,7 @@ IN_CONTEXT = 1  # the table cannot fold it: put it into folded NFKC and read it 
 WORDLESS = 2  # it has no word
 
 _W = np.uint64(0x9FB21C651E98DF25)  # odd multipliers with well-spread bits: of XXH3's mixers (xxHash, BSD) …
-_R = np.uint64(0xD6E8FEB86659FD93)  # … of C. Wellons' hash prospector …
+_R = np.uint64(0xD6E8FEB86659FD93)  # … of degski's 64-bit mixer …
 _S = np.uint64(0xBF58476D1CE4E5B9)  # … of SplitMix64 (Steele, Lea, Flood 2014) …
 _T = np.uint64(0x94D049BB133111EB)
 _N = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio

@@ -16,16 +16,11 @@ _EMAIL = re.compile(
     r"(?<![A-Za-z0-9_%+-])[A-Za-z0-9_%+-][A-Za-z0-9_.%+'-]{0,63}+@(?!\dx\.)"
     r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.){1,8}(?:xn--[A-Za-z0-9]{1,59}+|[A-Za-z]{2,24}+)(?![A-Za-z0-9])"
 )
-# Reserved for examples and tests (RFC 2606 and RFC 6761): nobody's address, and what masking leaves behind.
-_RESERVED = re.compile(r"(?:^|[@.])(?:example\.(?:com|net|org)|example|invalid|test|localhost|local)$", re.I)
 
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_]|\.[0-9])")
-# A word before four numbers that makes them a version.
-_VERSION = re.compile(r"(?:(?<![A-Za-z])(?:version|ver|release|build|rev|v)|版本?)[\s.:：#=-]{0,3}$", re.I)
+# A word before four numbers that makes them a version or the number of a section.
+_VERSION = re.compile(r"(?:(?<![A-Za-z])(?:version|ver|release|build|rev|v|chapter|section|clause|figure|table)|版本?|§)[\s.:：#=-]{0,3}$", re.I)
 _VERSION_CONTEXT = 16
-# Four numbers that are all smaller are nearly always the number of a section or a version; of the addresses
-# themselves one in 27,000 looks like that, 1.1.1.1 and 8.8.8.8 among them.
-_SECTION_BELOW = 20
 
 # Global unicast addresses begin with the bits 001 (RFC 4291, section 2.4), so with the digit 2 or 3.
 _IPV6 = re.compile(r"(?<![0-9A-Za-z_:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}+(?![0-9A-Za-z_])")
@@ -41,7 +36,7 @@ def mask_emails(text: str, replacement: str) -> tuple[str, int]:
 
     def replace(found: re.Match[str]) -> str:
         nonlocal count
-        if _RESERVED.search(found[0]):
+        if found[0] == replacement:  # what an earlier masking left behind
             return found[0]
         count += 1
         return replacement
@@ -75,8 +70,6 @@ def mask_ips(text: str, ipv4_replacement: str, ipv6_replacement: str) -> tuple[s
 
 
 def _is_version(found: re.Match[str]) -> bool:
-    if all(int(number) < _SECTION_BELOW for number in found[0].split(".")):
-        return True
     start = found.start()
     return _VERSION.search(found.string[max(0, start - _VERSION_CONTEXT) : start]) is not None
 

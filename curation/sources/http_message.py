@@ -161,8 +161,9 @@ def _inflate(body: bytes, wbits: int) -> Iterator[bytes]:
 
 
 def _undo_gzip(body: bytes, limit: int) -> bytes:
-    output, whole = _collect(_inflate(body, 16 + zlib.MAX_WBITS), limit)
-    return output if output or whole else body
+    if not body.startswith(_GZIP_MAGIC):
+        return body  # decoded already
+    return _collect(_inflate(body, 16 + zlib.MAX_WBITS), limit)[0]
 
 
 def _undo_deflate(body: bytes, limit: int) -> bytes:
@@ -198,6 +199,8 @@ def _undo_brotli(body: bytes, limit: int) -> bytes:
 
 
 def _undo_zstd(body: bytes, limit: int) -> bytes:
+    if not body.startswith(_ZSTD_MAGIC):
+        return body  # decoded already
     import zstandard
 
     def pieces() -> Iterator[bytes]:
@@ -209,10 +212,10 @@ def _undo_zstd(body: bytes, limit: int) -> bytes:
         except zstandard.ZstdError as error:
             raise _BrokenError from error
 
-    output, whole = _collect(pieces(), limit)
-    return output if output or whole else body
+    return _collect(pieces(), limit)[0]
 
 
+_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _FEED = 64 << 10  # encoded bytes at once
 _MOST = 1 << 20  # decoded bytes at once
 _ZSTD_WINDOW = 8 << 20  # RFC 9659: the largest window that HTTP allows

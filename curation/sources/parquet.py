@@ -22,7 +22,7 @@ from curation.sources.rows import failed, fill_document
 _BATCH_ROWS = 1024
 _BATCH_BYTES = 16 * MIB
 _MAGIC = b"PAR1"
-_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+_NO_VALUE = (ValueError, OverflowError, LookupError, pa.ArrowException)
 
 
 def read_parquet(
@@ -44,7 +44,7 @@ def read_parquet(
         return
     try:
         file = pq.ParquetFile(stream, page_checksum_verification=True)
-    except _ERRORS:
+    except (pa.ArrowException, OSError):
         error = _why_unreadable(stream, size)
         yield Record(0, size, kind="damaged", error_class=error[0], error_detail=error[1])
         return
@@ -86,20 +86,22 @@ def _read_group(
 ) -> Iterator[Record]:
     """Records of one row group, whose first row has the number ``begin``."""
     rows = file.metadata.row_group(group).num_rows
+    batches = file.iter_batches(_batch_rows(file, group, columns), row_groups=[group], columns=columns)
     done = 0
-    try:
-        for batch in file.iter_batches(_batch_rows(file, group, columns), row_groups=[group], columns=columns):
-            yield from _read_batch(batch, begin + done, limits, options)
-            done += batch.num_rows
-    except _ERRORS as error:
-        _check_stream(stream)
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        detail = f"row group {group}, {rows - done} of {rows} rows: {reason}"
-        yield Record(begin + done, rows - done, kind="damaged", error_class="parquet-damaged", error_detail=detail)
-        return
-    if done < rows:
-        detail = f"row group {group} has {done} of {rows} rows"
-        yield Record(begin + done, rows - done, kind="damaged", error_class="parquet-damaged", error_detail=detail)
+    reason = "there are no more"
+    while done < rows:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            _check_stream(stream)
+            reason = str(error).split("\n", 1)[0][:200]
+            batch = None
+        if batch is None:
+            detail = f"row group {group}, {rows - done} of {rows} rows: {reason}"
+            yield Record(begin + done, rows - done, kind="damaged", error_class="parquet-damaged", error_detail=detail)
+            return
+        yield from _read_batch(batch, begin + done, limits, options)
+        done += batch.num_rows
 
 
 def _batch_rows(file: pq.ParquetFile, group: int, columns: list[str]) -> int:
@@ -116,12 +118,11 @@ def _batch_rows(file: pq.ParquetFile, group: int, columns: list[str]) -> int:
 
 def _read_batch(batch: pa.RecordBatch, begin: int, limits: ReadLimits, options: SourceOptions) -> Iterator[Record]:
     field = options.html_field or options.text_field
-    text = batch.column(field)
-    if pa.types.is_dictionary(text.type):
-        text = text.dictionary_decode()
+    text = _plain(batch.column(field))
     lengths = pc.binary_length(text).to_pylist() if not pa.types.is_null(text.type) else [0] * len(text)
-    others = [name for name in batch.schema.names if name != field]
-    rows = batch.select(others).to_pylist() if others else [{} for _ in range(batch.num_rows)]
+    others = {name: _values(batch.column(name)) for name in batch.schema.names if name != field}
+    rows = [dict(zip(others, values, strict=True)) for values in zip(*others.values(), strict=True)]
+    rows = rows or [{} for _ in range(batch.num_rows)]
     for index, row in enumerate(rows):
         record = Record(begin + index, 1)
         length = lengths[index] or 0
@@ -130,6 +131,32 @@ def _read_batch(batch: pa.RecordBatch, begin: int, limits: ReadLimits, options: 
         if length > limits.max_row_bytes:
             failed(record, "row-too-large", f"{length} bytes in {field}, limit {limits.max_row_bytes}")
         yield record
+
+
+def _plain(text: pa.Array) -> pa.Array:
+    """The same values as one string after the other."""
+    if pa.types.is_dictionary(text.type):
+        text = text.dictionary_decode()
+    if pa.types.is_string_view(text.type):
+        return text.cast(pa.large_string())
+    return text.cast(pa.large_binary()) if pa.types.is_binary_view(text.type) else text
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Values as Python objects; None for those that cannot be had (bytes that are no UTF-8, odd time zones)."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("s", column.type.tz), safe=False)
+    try:
+        return list(column.to_pylist())
+    except _NO_VALUE:
+        return [_value_or_none(scalar) for scalar in column]
+
+
+def _value_or_none(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except _NO_VALUE:
+        return None
 
 
 def _value(text: pa.Array, index: int) -> Any:

@@ -45,20 +45,25 @@ def test_shape_and_padding_follow_from_the_length_alone(
 
 
 def test_by_hand() -> None:
-    # Widths: 31 -> 32; 32 -> 64 (never without padding); 95 -> 96; 99 -> 100; 100 fills all tokens.
+    # Widths: 31 -> 32; 32 -> 64 (never without padding, unless all tokens are filled); 100 fills all tokens.
     assert STEP == 32
-    passes = list(pack(np.array([31, 100, 32, 1, 95, 99, 2, 100]), 100, 64))
+    found = [
+        (batch.documents.tolist(), batch.height, batch.width)
+        for batch in pack(np.array([31, 100, 32, 1, 95, 99, 2, 100]), 100, 200)
+    ]
+    assert found == [([1, 7], 2, 100), ([5], 2, 100), ([4], 2, 96), ([2], 3, 64), ([0, 3, 6], 6, 32)]
+    # Two rows of 96 do not fit: those texts have a width of their own.
+    passes = list(pack(np.array([31, 100, 32, 1, 95, 90, 2, 100]), 100, 128))
     found = [(batch.documents.tolist(), batch.height, batch.width) for batch in passes]
     assert found == [
         ([1], 1, 100),
         ([7], 1, 100),
-        ([5], 1, 100),
-        ([4], 1, 96),
-        ([2], 1, 64),
-        ([0, 3], 2, 32),
-        ([6], 2, 32),
+        ([4], 1, 95),
+        ([5], 1, 90),
+        ([2], 2, 64),
+        ([0, 3, 6], 4, 32),
     ]
-    assert passes[-1].rows.tolist() == [6, 6]
+    assert passes[-1].rows.tolist() == [0, 3, 6, 0]
 
 
 def test_nothing_to_pack() -> None:

@@ -141,21 +141,26 @@ def test_pages_of_a_template_never_meet() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 8), max_size=40), st.integers(1, 6), st.randoms(use_true_random=False))
-def test_buckets_give_all_pairs_or_all_members(prints: list[int], limit: int, random: object) -> None:
+@given(
+    st.lists(st.integers(0, 8), max_size=40),
+    st.integers(1, 6),
+    st.sampled_from([0, 0, 5, 20]),
+    st.randoms(use_true_random=False),
+)
+def test_buckets_give_all_pairs_or_all_members(prints: list[int], limit: int, pinned: int, random: object) -> None:
     documents = list(range(len(prints)))
     random.shuffle(documents)  # type: ignore[attr-defined]
-    result = bucket_pairs(np.array(prints, np.uint64), np.array(documents, np.int64), limit)
+    result = bucket_pairs(np.array(prints, np.uint64), np.array(documents, np.int64), limit, pinned)
     together = {
         value: sorted(document for document, other in zip(documents, prints, strict=True) if other == value)
         for value in sorted(set(prints))
     }
     small = [bucket for bucket in together.values() if len(bucket) <= limit]
-    pairs = sorted(pair for bucket in small for pair in combinations(bucket, 2))
+    pairs = sorted(pair for bucket in small for pair in combinations(bucket, 2) if pair[1] >= pinned)
     left, right = unique_pairs([result.pairs, result.pairs])
     assert list(zip(left.tolist(), right.tolist(), strict=True)) == pairs
     assert result.pairs.size == len(pairs)
-    large = [bucket for bucket in together.values() if len(bucket) > limit]
+    large = [bucket for bucket in together.values() if len(bucket) > limit and bucket[-1] >= pinned]
     bounds = result.large_offsets.tolist()
     assert [result.large[a:b].tolist() for a, b in pairwise(bounds)] == large
 
@@ -195,6 +200,12 @@ def test_greedy_and_components_equal_naive_ones(count: int, data: st.DataObject)
         for document in range(count):
             reached[document] = set().union(*(reached[other] for other in reached[document]))
     assert components(edges_of(pairs), count).tolist() == [min(reached[document]) for document in range(count)]
+
+
+def test_the_witness_is_the_most_similar_then_the_first() -> None:
+    """0, 1, 2 and 3 are kept; 4 has 4/6, 3/4, 6/8 and 7/10 in common with them."""
+    edges = edges_of([(3, 4, 7, 10), (4, 0, 4, 6), (2, 4, 6, 8), (1, 4, 3, 4)])
+    assert greedy(edges, np.zeros(5, bool)).witness.tolist() == [-1, -1, -1, -1, 3]
 
 
 def test_representatives_are_the_first_by_rank() -> None:

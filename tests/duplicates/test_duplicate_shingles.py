@@ -94,6 +94,19 @@ def test_alone_every_code_point_is_what_it_is_inside() -> None:
     assert counts.tolist() == [len(naive_words(text)) for text in texts]
 
 
+def test_marks_in_any_order_and_every_composite() -> None:
+    """One mark of each combining class before one of each; every character that has parts beside its parts."""
+    by_class = {unicodedata.combining(chr(code)): chr(code) for code in _POINTS if unicodedata.combining(chr(code))}
+    spelled = [f"q{one}{other}" for one in by_class.values() for other in by_class.values()]
+    spelled += [unicodedata.normalize("NFD", chr(code)) for code in _POINTS if unicodedata.decomposition(chr(code))]
+    spelled += [f"x{chr(code)}\u0301" for code in _POINTS if unicodedata.decomposition(chr(code))]
+    composed = [unicodedata.normalize("NFKC", text) for text in spelled]
+    hashes = [signatures(pa.array(texts, pa.large_string()), num_perm=1).text_hash for texts in (spelled, composed)]
+    assert [text for text, same in zip(spelled, (hashes[0] == hashes[1]).all(axis=1), strict=True) if not same] == []
+    different = len({tuple(naive_words(text)) or naive_shingles(text).pop() for text in composed})
+    assert len(np.unique(hashes[1], axis=0)) == different
+
+
 _ALPHABETS = [
     "ab c.",
     "aA \u00e9\u00c9e\u0301\u0327 ß ſ \ufb01 \u212b \u00c5 Ⅷ ½ ² ١٢ \u00ad\u200d_-'’",

@@ -42,8 +42,8 @@ def ips(text: str) -> str:
         ("user@192.168.1.1", "user@192.168.1.1"),
         ("logo@2x.png icon@3x.jpg", "logo@2x.png icon@3x.jpg"),
         ("@twitter and me @ home.com", "@twitter and me @ home.com"),
-        ("someone@example.com me@mail.example.org root@localhost.localhost", None),
-        ("test@example.test a@b.invalid", None),
+        ("someone@example.com me@mail.example.org email@example.com", "«E» «E» «E»"),
+        ("test@example.test, a@b.invalid", "«E», «E»"),
         ("a@notexample.com", "«E»"),
         ("price 5@1.50", "price 5@1.50"),
         ("a" * 64 + "@b.com", "«E»"),
@@ -66,7 +66,7 @@ def test_emails(text: str, expected: str | None) -> None:
         ("192.0.2.1 198.51.100.7 203.0.113.9 224.0.0.251 100.64.0.1 240.1.2.3", None),
         ("256.1.1.1 81.2.69 81.2.69.142.5 081.2.69.142 1181.2.69.142 v81.2.69.142", None),
         ("version 81.2.69.142, Release: 45.1.2.3, 版本：45.1.2.3, Build-45.1.2.3", None),
-        ("see 1.2.3.4 and 8.8.8.8, Chapter 12.1.3.19", None),
+        ("ask 1.1.1.1 and 8.8.8.8, Chapter 12.1.3.19, section 4.1.3.9", "ask «4» and «4», Chapter 12.1.3.19, section 4.1.3.9"),
         ("see 20.2.3.4", "see «4»"),
         ("conversion 81.2.69.142", "conversion «4»"),  # a word that only ends like version
         ("2a00:1450:4001:829::200e", "«6»"),
@@ -85,11 +85,7 @@ def test_ips(text: str, expected: str | None) -> None:
 def test_every_global_ipv4_address(number: int) -> None:
     address = ipaddress.IPv4Address(number)
     octets = address.packed
-    masked = (
-        address.is_global
-        and not octets[0] >= 224  # multicast and reserved
-        and max(octets) >= 20
-    )
+    masked = address.is_global and octets[0] < 224  # above are multicast and reserved ones
     assert ips(f"a {address} b") == ("a «4» b" if masked else f"a {address} b")
 
 
@@ -104,8 +100,7 @@ def test_every_global_ipv6_address(number: int, long: bool) -> None:
     st.from_regex(r"[a-z][a-z0-9.]{0,20}[a-z0-9]@[a-z0-9]{1,10}(\.[a-z0-9]{2,5}){0,2}\.(de|com|info)", fullmatch=True)
 )
 def test_every_plain_email(address: str) -> None:
-    reserved = re.search(r"[@.]example\.com$", address)
-    expected = address if reserved or re.search(r"@\dx\.", address) else "«E»"
+    expected = address if re.search(r"@\dx\.", address) else "«E»"
     assert emails(f"to {address} now") == f"to {expected} now"
 
 

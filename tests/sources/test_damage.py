@@ -107,6 +107,18 @@ def test_each_of_several_damaged_members_is_a_record_that_says_whose() -> None:
     assert {record.kind for record in lost} == {"damaged"} and {record.content for record in lost} == {None}
 
 
+def test_deflate_stream_that_runs_over_the_next_member_and_ends_behind_it() -> None:
+    # What a lost end-of-stream mark does: decoding goes on through the next member, and its end looks clean.
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+    head = MEMBERS[0][:10] + deflate.compress(PAGES[0]) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    size = len(MEMBERS[1])
+    stored = b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + MEMBERS[1]
+    data = b"".join([MEMBERS[2], head, stored, b"\x03\x00", bytes(8), MEMBERS[3]])
+    assert len(zlib.decompress(head[10:] + stored + b"\x03\x00", -15)) == len(PAGES[0]) + size
+    good = [record.record_id for record in read(data, "a.warc.gz") if record.error_class is None]
+    assert good == [f"urn:uuid:{number:08d}" for number in (2, 1, 3)]
+
+
 def test_missing_bytes_inside_a_member() -> None:
     members = [*MEMBERS[:2], MEMBERS[2][:60] + MEMBERS[2][90:], *MEMBERS[3:]]
     records = read(b"".join(members), "a.warc.gz")
