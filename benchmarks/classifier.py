@@ -80,9 +80,7 @@ def seconds(run: Callable[[list[str]], Labels], texts: list[str]) -> float:
 
 def main() -> None:
     """Run and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("texts", type=Path, nargs="+")
     parser.add_argument("--documents", type=int, default=256)
@@ -99,19 +97,14 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     texts = documents_of(arguments.texts, arguments.documents)
     runs = {"ours": ours(arguments.model, arguments)}
-    runs |= {
-        f"pipeline, batch {size}": pipeline(arguments.model, size, arguments)
-        for size in arguments.batch_sizes
-    }
+    runs |= {f"pipeline, batch {size}": pipeline(arguments.model, size, arguments) for size in arguments.batch_sizes}
     labels = {name: run(texts[: len(texts) // 4]) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(arguments.rounds):
         for name, run in runs.items():
             times[name].append(seconds(run, texts))
     device = "cuda" if arguments.device != "cpu" and torch.cuda.is_available() else "cpu"
-    print(
-        f"{len(texts)} documents, {sum(map(len, texts)):,} characters; {device}, threads: {arguments.threads}"
-    )
+    print(f"{len(texts)} documents, {sum(map(len, texts)):,} characters; {device}, threads: {arguments.threads}")
     rates = {name: len(texts) / statistics.median(values) for name, values in times.items()}
     for name, rate in rates.items():
         same = float(np.mean([a == b for a, b in zip(labels["ours"], labels[name], strict=True)]))

@@ -107,7 +107,7 @@ def main() -> None:
     if given.peer:
         with tempfile.TemporaryDirectory() as scratch:
             command = [given.peer, str(PEER), scratch, *(str(Path(shard).resolve()) for shard in given.shards)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr[-2000:])
         peer = json.loads(done.stdout.splitlines()[-1])

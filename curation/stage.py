@@ -46,9 +46,7 @@ def _not_negative(thresholds: dict[str, float | None]) -> dict[str, float | None
 
 # A threshold for all languages (``50``), or one by language: ``{default: 50, zh: 100, ja: null}``.
 # ``null`` switches the rule off.
-Threshold = Annotated[
-    dict[str, float | None], BeforeValidator(_as_threshold), AfterValidator(_not_negative)
-]
+Threshold = Annotated[dict[str, float | None], BeforeValidator(_as_threshold), AfterValidator(_not_negative)]
 
 
 class Parameters(BaseModel):
@@ -94,7 +92,8 @@ class Rule:
             ``bool[n]``; a missing value or threshold never fails.
         """
         comparable = ~(np.isnan(values) | np.isnan(thresholds))
-        return comparable & ~_KEEP[self.comparison](values, thresholds)
+        failing: np.ndarray = comparable & ~_KEEP[self.comparison](values, thresholds)
+        return failing
 
 
 @dataclass

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, cast
 
 import pyarrow.fs as pafs
-from curation.sources import detect_format
 
 from curation.errors import InputError
+from curation.sources import detect_format
 from pipelines.canonical import digest_stream, key_of
 from pipelines.storage import resolve
 

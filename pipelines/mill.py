@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from curation.sources import ReadLimits, SourceOptions, read_records
 
 from curation.batch import Batch
 from curation.errors import RunError
 from curation.read import TRANSIENT, Read
+from curation.sources import ReadLimits, SourceOptions, read_records
 from pipelines.inputs import Shard
 from pipelines.measures import (
     MeasureReader,

@@ -75,9 +75,9 @@ class Sketch(Stage):
         return []
 
     def measure(self, batch: Batch) -> Measured:
-        if self.parameters.definition is None:
-            return Measured({"token_count": pa.array(count_units(batch.text), pa.int32())})
         given = self.parameters
+        if given.definition is None:
+            return Measured({"token_count": pa.array(count_units(batch.text), pa.int32())})
         found = signatures(batch.text, given.definition, given.scheme, given.permutations, given.seed)
         signature = pa.FixedSizeListArray.from_arrays(
             pa.array(found.minima.reshape(-1)), type=self.schema.field("signature").type

@@ -76,7 +76,7 @@ def read_yaml(text: bytes, name: str) -> YamlSource:
 def _refuse_aliases_and_depth(text: str, name: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        where = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+        where = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}" if event.start_mark else name
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise InputError("anchors and aliases are not allowed in a recipe; write the value out", where)
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from pipelines.deduplicate import deduplicate
-
 from curation.errors import RunError
+from pipelines.deduplicate import deduplicate
 from pipelines.plan import Plan
 from pipelines.publish import begin_publication, finish_publication, finished
 from pipelines.storage import Storage

@@ -64,9 +64,7 @@ class FitOptions:
         }
         for name, (least, greatest) in ranges.items():
             if not least <= getattr(self, name) <= greatest:
-                raise InputError(
-                    f"{name} must lie between {least} and {greatest}, it is {getattr(self, name)}"
-                )
+                raise InputError(f"{name} must lie between {least} and {greatest}, it is {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,7 @@ def read_labelled(
             if label is None:
                 found.left_out += 1
                 continue
-            document = Labelled(
-                hashlib.sha256(text.encode("utf-8", "replace")).digest(), text[:max_characters], label
-            )
+            document = Labelled(hashlib.sha256(text.encode("utf-8", "replace")).digest(), text[:max_characters], label)
             first = by_digest.setdefault(document.digest, document)
             if document.digest in conflicts or first.label != label:
                 conflicts[document.digest] += 1
@@ -156,9 +154,7 @@ class _Renaming:
     def check_all_used(self) -> None:
         for label in self._names or ():
             if label not in self._seen:
-                raise InputError(
-                    f"no document has the label {label!r} of the label map{_near(label, self._seen)}"
-                )
+                raise InputError(f"no document has the label {label!r} of the label map{_near(label, self._seen)}")
 
 
 def _rows(path: Path, fields: tuple[str, str]) -> Iterator[tuple[str, Mapping[str, Any]]]:

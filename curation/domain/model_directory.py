@@ -50,8 +50,7 @@ def check_files(directory: Path) -> dict[str, Any]:
         pickles = sorted(path.name for pattern in _PICKLES for path in directory.glob(pattern))
         if pickles:
             raise InputError(
-                f"the weights are a pickle ({pickles[0]}), which can run code when opened; convert them to "
-                "safetensors",
+                f"the weights are a pickle ({pickles[0]}), which can run code when opened; convert them to safetensors",
                 where,
             )
         raise InputError("the model has no weights (*.safetensors)", where)
@@ -76,13 +75,9 @@ def read_labels(directory: Path) -> tuple[str, ...]:
     architectures = [str(name) for name in config.get("architectures") or []]
     if not any(name.endswith(HEAD) for name in architectures):
         found = ", ".join(architectures) or "none"
-        raise InputError(
-            f"not a classification head: architectures must name a …{HEAD}, found {found}", where
-        )
+        raise InputError(f"not a classification head: architectures must name a …{HEAD}, found {found}", where)
     if config.get("problem_type") not in (None, "single_label_classification"):
-        raise InputError(
-            f"a single-label classifier is needed, this one is a {config['problem_type']}", where
-        )
+        raise InputError(f"a single-label classifier is needed, this one is a {config['problem_type']}", where)
     named = config.get("id2label")
     if not isinstance(named, Mapping) or not named:
         raise InputError("the model does not name its labels (id2label)", where)
@@ -92,9 +87,7 @@ def read_labels(directory: Path) -> tuple[str, ...]:
         raise InputError("the keys of id2label must be the numbers of the labels", where) from None
     labels = tuple(by_number[number] for number in sorted(by_number))
     if sorted(by_number) != list(range(len(labels))) or len(set(labels)) != len(labels):
-        raise InputError(
-            "id2label must name each of the labels 0, 1, 2 … once, each by a name of its own", where
-        )
+        raise InputError("id2label must name each of the labels 0, 1, 2 … once, each by a name of its own", where)
     if len(labels) < 2:
         raise InputError("a classifier has at least two labels", where)
     return labels

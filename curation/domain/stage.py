@@ -46,7 +46,7 @@ class DomainParameters(stage.Parameters):
         drop: labels that are not kept.
         min_score: least score of the chosen label, by language; off by default.
         max_tokens: tokens of each document that the classifier reads, from its beginning.
-        token_budget: padded tokens of one forward pass; None for 1,024 on a processor and 8,192 on a GPU.
+        token_budget: padded tokens of one forward pass; None for 256 on a processor and 8,192 on a GPU.
     """
 
     model: Path
@@ -100,19 +100,17 @@ class Domain(Stage):
             self._classifier = load_classifier(**self.classifier_settings)
         return self._classifier
 
+    @classifier.setter
+    def classifier(self, scorer: Scorer) -> None:
+        if tuple(scorer.labels) != self.labels:
+            raise InputError("the classifier has other labels than the recipe's model", str(self.parameters.model))
+        self._classifier = scorer
+
     @property
     def classifier_settings(self) -> dict[str, Any]:
         """What ``load_classifier`` takes, here or in another process."""
         given = self.parameters
         return {"directory": given.model, "max_tokens": given.max_tokens, "token_budget": given.token_budget}
-
-    @classifier.setter
-    def classifier(self, scorer: Scorer) -> None:
-        if tuple(scorer.labels) != self.labels:
-            raise InputError(
-                "the classifier has other labels than the recipe's model", str(self.parameters.model)
-            )
-        self._classifier = scorer
 
     @property
     def schema(self) -> pa.Schema:
@@ -125,9 +123,7 @@ class Domain(Stage):
             [
                 measure_field("domain", pa.string(), "label with the highest score; null without any token"),
                 measure_field("domain_score", pa.float64(), "its score (softmax), 0 to 1"),
-                scores.with_metadata(
-                    {**scores.metadata, "labels": json.dumps(self.labels, ensure_ascii=False)}
-                ),
+                scores.with_metadata({**scores.metadata, "labels": json.dumps(self.labels, ensure_ascii=False)}),
                 measure_field("domain_selected", pa.bool_(), "whether the recipe keeps this label"),
             ]
         )

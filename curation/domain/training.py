@@ -97,9 +97,7 @@ def _run(
     from curation.domain.fit import Progress
 
     lengths = np.array([len(ids) for ids in tokens])
-    epochs = [
-        training_batches(lengths, options.batch_tokens, [options.seed, n]) for n in range(options.epochs)
-    ]
+    epochs = [training_batches(lengths, options.batch_tokens, [options.seed, n]) for n in range(options.epochs)]
     steps = sum(len(batches) for batches in epochs)
     optimiser = torch.optim.AdamW(_parameter_groups(model, options.learning_rate))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
@@ -124,18 +122,14 @@ def _run(
                 on_progress(Progress(epoch, step, steps, value))
 
 
-def _loss(
-    model: Any, rows: Sequence[np.ndarray], targets: np.ndarray, weights: torch.Tensor | None
-) -> torch.Tensor:
+def _loss(model: Any, rows: Sequence[np.ndarray], targets: np.ndarray, weights: torch.Tensor | None) -> torch.Tensor:
     width = max(map(len, rows))
     ids = np.full((len(rows), width), model.config.pad_token_id or 0, np.int64)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
     device = model.device
-    logits = model(
-        input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
-    ).logits
+    logits = model(input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)).logits
     return functional.cross_entropy(
         logits, torch.from_numpy(targets).to(device), weight=None if weights is None else weights.to(device)
     )
@@ -170,8 +164,7 @@ def unknown_share(tokenizer: Any, texts: Sequence[str]) -> float:
     """Share of unknown tokens among all tokens of the texts, special ones aside; rounded to 4 decimals."""
     unknown = tokenizer.unk_token_id
     ids = [
-        np.array(found.ids)
-        for found in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        np.array(found.ids) for found in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     ]
     total = sum(map(len, ids))
     if unknown is None or not total:
@@ -213,9 +206,7 @@ def _parameter_groups(model: Any, rate: float) -> list[dict[str, Any]]:
     embedding = model.get_input_embeddings()
     new = [embedding.new] if isinstance(embedding, _Extended) else []
     embeddings = {id(parameter) for parameter in embedding.parameters()}
-    rest = [
-        parameter for parameter in model.parameters() if id(parameter) not in {id(found) for found in new}
-    ]
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in {id(found) for found in new}]
     decaying = [parameter for parameter in rest if parameter.ndim > 1 and id(parameter) not in embeddings]
     others = [parameter for parameter in rest if parameter.ndim <= 1 or id(parameter) in embeddings]
     return [

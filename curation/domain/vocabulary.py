@@ -34,9 +34,7 @@ def missing_characters(tokenizer: Any, texts: Sequence[str]) -> list[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         normalised = backend.normalizer.normalize_str(text) if backend.normalizer else text
-        counts.update(
-            word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalised) if len(word) == 1
-        )
+        counts.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalised) if len(word) == 1)
     known = backend.get_vocab(with_added_tokens=True)
     missing = [word for word, count in counts.items() if word not in known and count >= MIN_COUNT]
     return sorted(missing, key=lambda word: (-counts[word], word))[:MAX_NEW]

@@ -19,7 +19,11 @@ _EMAIL = re.compile(
 
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_]|\.[0-9])")
 # A word before four numbers that makes them a version or the number of a section.
-_VERSION = re.compile(r"(?:(?<![A-Za-z])(?:version|ver|release|build|rev|v|chapter|section|clause|figure|table)|版本?|§)[\s.:：#=-]{0,3}$", re.I)
+_VERSION = re.compile(
+    r"(?:(?<![A-Za-z])(?:version|ver|release|build|rev|v|chapter|section|clause|figure|table)|版本?|§)"
+    r"[\s.:：#=-]{0,3}$",
+    re.I,
+)
 _VERSION_CONTEXT = 16
 
 # Global unicast addresses begin with the bits 001 (RFC 4291, section 2.4), so with the digit 2 or 3.

@@ -22,6 +22,7 @@ _MAX_HEADER = 1 << 17  # the extra field alone may take 64 KiB
 _TRAILER = 8
 
 _CUT = "cut"
+_MAX_REWINDS = 3  # a member whose lengths are wrong again and again is not worth more
 
 _PIECE = 32 << 10  # stored bytes fed at once
 _STEPS = (8192, 256, 16)  # inflated bytes asked for at once on the way to damage
@@ -64,14 +65,9 @@ class Member(Window):
         """
         super().__init__()
         self.file, self.begin = file, begin
-        self.position = begin
-        self.outcome: Outcome | None = None
-        self.reason = ""
         self._limit, self._ratio = limit, ratio
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._crc = 0
-        self._length = 0
-        self._calls = 0  # of the inflater
+        self._rewinds = _MAX_REWINDS
+        self._restart(begin)
         header = read_header(file, begin) if header_length is None else header_length
         if isinstance(header, int):
             self.position += header
@@ -80,6 +76,30 @@ class Member(Window):
         else:
             self._fail("header", header)
         self._deflate_begin = self.position
+
+    def _restart(self, position: int) -> None:
+        """Begin with the deflate stream at an offset."""
+        self.position = position
+        self.outcome: Outcome | None = None
+        self.reason = ""
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._crc = 0
+        self._length = 0
+        self._calls = 0  # of the inflater
+
+    def rewind(self, offset: int) -> bool:
+        """Make an earlier offset available again by inflating the member once more, a few times at most."""
+        if offset >= self.start:
+            return True
+        if not self._rewinds or not self.file.rewind(self.begin):
+            return False
+        self._rewinds -= 1
+        self._restart(self._deflate_begin)
+        self.data.clear()
+        self.start, self.exhausted = 0, False
+        while self.start < offset and self.grow():
+            self.discard(offset)
+        return True
 
     def hopeless(self) -> bool:
         stored = self.position - self.begin

@@ -131,7 +131,7 @@ class _Splitter:
         end = self._end_of(block_begin + length) if window.skip(block_begin + length) else None
         if end is None and not window.abandoned:
             # The declared length is wrong: look for the next head right after this one, if one can go back.
-            resume = block_begin if window.rewind(block_begin) else window.start
+            resume = block_begin if self.scan and window.rewind(block_begin) else window.start
             return self._malformed(raw, f"no record ends after the {length} bytes declared", resume, window.exhausted)
         raw.end = window.end if end is None else end
         raw.error_class = TOO_LARGE

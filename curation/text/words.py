@@ -325,7 +325,7 @@ def _split_words(data: Any, starts: Any, stops: Any, unspaced: Any, lexicon: Any
         np.empty(room, np.int32),
         np.empty(room, np.uint8),
     )
-    room = 64 + data.size // 4
+    room = 64 + (stops[-1] - starts[0]) // 4 if starts.size else 0
     hashes, lengths, marks = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.uint8)
     n = 0
     for i in range(starts.size):

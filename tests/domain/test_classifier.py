@@ -22,8 +22,7 @@ from tests.domain.conftest import LABELS, WORDS
 _random = random.Random(3)
 # From no words to more tokens than the model has positions, Chinese and unknown characters among them.
 TEXTS = [
-    " ".join(_random.choices([*WORDS, "xyz", "队", "q"], k=count))
-    for count in (1, 2, 3, 5, 9, 17, 30, 40, 70, 200)
+    " ".join(_random.choices([*WORDS, "xyz", "队", "q"], k=count)) for count in (1, 2, 3, 5, 9, 17, 30, 40, 70, 200)
 ]
 TEXTS += ["球，球", "goal", "goal " * 62, "goal " * 61]
 
@@ -37,9 +36,7 @@ def one_at_a_time(directory: Path, texts: list[str], max_tokens: int) -> np.ndar
     model = AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32).eval()
     rows = []
     for text in texts:
-        given = tokenizer(
-            text, truncation=True, max_length=max_tokens, split_special_tokens=True, return_tensors="pt"
-        )
+        given = tokenizer(text, truncation=True, max_length=max_tokens, split_special_tokens=True, return_tensors="pt")
         with torch.no_grad():
             rows.append(model(**given).logits.softmax(-1)[0].numpy())
     return np.stack(rows)
@@ -51,9 +48,7 @@ def classifier(model_directory: Path) -> DomainClassifier:
 
 
 @pytest.mark.parametrize(("max_tokens", "budget"), [(512, None), (64, 100), (16, 64), (20, 4096), (33, 8)])
-def test_scores_are_those_of_one_document_at_a_time(
-    model_directory: Path, max_tokens: int, budget: int | None
-) -> None:
+def test_scores_are_those_of_one_document_at_a_time(model_directory: Path, max_tokens: int, budget: int | None) -> None:
     classifier = DomainClassifier(model_directory, device="cpu", max_tokens=max_tokens, token_budget=budget)
     assert classifier.max_tokens == min(max_tokens, 64)
     found = classifier.scores(TEXTS)

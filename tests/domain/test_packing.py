@@ -30,9 +30,7 @@ def test_every_document_once_within_the_budget(window: tuple[list[int], int, int
 
 
 @given(windows, st.integers(0, 2**32))
-def test_shape_and_padding_follow_from_the_length_alone(
-    window: tuple[list[int], int, int], seed: int
-) -> None:
+def test_shape_and_padding_follow_from_the_length_alone(window: tuple[list[int], int, int], seed: int) -> None:
     lengths, max_tokens, budget = window
     others = np.random.default_rng(seed).permutation(lengths).astype(np.int64)[: len(lengths) // 2]
     shapes: dict[int, set[tuple[int, int, bool]]] = {}

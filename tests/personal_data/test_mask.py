@@ -66,7 +66,10 @@ def test_emails(text: str, expected: str | None) -> None:
         ("192.0.2.1 198.51.100.7 203.0.113.9 224.0.0.251 100.64.0.1 240.1.2.3", None),
         ("256.1.1.1 81.2.69 81.2.69.142.5 081.2.69.142 1181.2.69.142 v81.2.69.142", None),
         ("version 81.2.69.142, Release: 45.1.2.3, 版本：45.1.2.3, Build-45.1.2.3", None),
-        ("ask 1.1.1.1 and 8.8.8.8, Chapter 12.1.3.19, section 4.1.3.9", "ask «4» and «4», Chapter 12.1.3.19, section 4.1.3.9"),
+        (
+            "ask 1.1.1.1 and 8.8.8.8, Chapter 12.1.3.19, section 4.1.3.9",
+            "ask «4» and «4», Chapter 12.1.3.19, section 4.1.3.9",
+        ),
         ("see 20.2.3.4", "see «4»"),
         ("conversion 81.2.69.142", "conversion «4»"),  # a word that only ends like version
         ("2a00:1450:4001:829::200e", "«6»"),

@@ -17,7 +17,8 @@ the of and with have that be to Hello world It's don't can't've y'all I'm dog's 
 1 8 12 2020 3.5 1,000 10km 5% $5 US$7 4€ 10.0.0.1 8.8.8.8:80/x www.example.com http://a.bc/d?e a@b.cd x=y 3-4
 and/or well-known a--b a---b a----b done.Then (8) :) :-( >.< o.O <3 ^_^ ¯\\(ツ)/¯ -_- 8) :'( x:) ')
 naïve É ß Ж жук ١٢ ก ไทย ประเทศ ລາວ ខ្មែរ မြန်မာ 日 本 語 日本語 的 是 的是 かな カナ ー 😀 🥲 ™ ° °C. ² ½
-. , ; : ! ? ... .. …… … ' " ’ “ ” ’s 's ( ) [ ] { } < > - – — -- * # _ & % + = / \\ ~ ^ | @ § • 。 ， ！ ？ 「 」 （ ） ：
+. , ; : ! ?
+... .. …… … ' " ’ “ ” ’s 's ( ) [ ] { } < > - – — -- * # _ & % + = / \\ ~ ^ | @ § • 。 ， ！ ？ 「 」 （ ） ：
 [1] [12] [edit] [] [x] [١] JavaScript 使用条款
 """
 _FRAGMENTS = [

@@ -160,6 +160,21 @@ def nested(inner: bytes) -> bytes:
     return outer
 
 
+def test_last_member_that_runs_on_is_damaged_not_truncated() -> None:
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+    data = MEMBERS[0][:10] + deflate.compress(PAGES[0] + b"no end") + deflate.flush(zlib.Z_SYNC_FLUSH)
+    assert [record.error_class for record in read(MEMBERS[1] + data, "a.warc.gz")] == [None, "gzip-damaged"]
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+    data = MEMBERS[0][:10] + deflate.compress(PAGES[0]) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    assert [record.error_class for record in read(MEMBERS[1] + data, "a.warc.gz")] == [None, "truncated"]
+
+
+def test_nested_archive_behind_a_damaged_gzip_header() -> None:
+    outer = nested(b"".join(MEMBERS) * 3)
+    records = read(MEMBERS[5] + flip(outer, 1, 0x10) + MEMBERS[6], "a.warc.gz")
+    assert [record.error_class for record in records] == [None, "gzip-damaged", None]
+
+
 @pytest.mark.parametrize("from_end", [3, 200, 2000])
 def test_nested_archive_is_not_taken_for_records(from_end: int) -> None:
     outer = nested(b"".join(MEMBERS))
@@ -227,6 +242,20 @@ def test_damage_inside_a_long_member(limits: ReadLimits, at: float) -> None:
     inflated = len(zlib.decompressobj(31).decompress(whole[:place]))
     complete = sum(1 for begin, data in zip(offsets(pages), pages, strict=True) if begin + len(data) <= inflated)
     assert complete - 2 <= len(before) <= complete + 1
+
+
+@pytest.mark.parametrize("limits", [ReadLimits(), LONG], ids=["held", "long"])
+def test_behind_a_malformed_record_nothing_of_a_damaged_member_is_believed(limits: ReadLimits) -> None:
+    pages = [page(number, body(number)) for number in range(100)]
+    wrong = pages[60].replace(b"Content-Length: ", b"Content-Length: 9")
+    whole = member(b"".join([*pages[:60], wrong, *pages[61:]]))
+    # The member is whole: what follows the record can be read.
+    records = read(whole, "a.warc.gz", limits)
+    assert [record.error_class for record in records] == [None] * 60 + ["warc-malformed"] + [None] * 39
+    # It is not: there is no telling what its records were.
+    records = read(flip(whole, len(whole) - 6, 1) + MEMBERS[0], "a.warc.gz", limits)
+    assert [record.error_class for record in records] == [None] * 60 + ["gzip-damaged", None]
+    assert records[60].inner_offset == sum(map(len, pages[:60]))
 
 
 @pytest.mark.parametrize("limits", [ReadLimits(), LONG], ids=["held", "long"])
@@ -353,6 +382,13 @@ def test_plain_file_with_a_wrong_length(length: int, seekable: bool) -> None:
     records = read(b"".join([*PAGES[:4], wrong, *PAGES[5:]]), "a.warc", seekable=seekable)
     assert [record.error_class for record in records] == [None] * 4 + ["warc-malformed"] + [None] * 7
     assert records[4].record_id == "urn:uuid:00000004"
+
+
+def test_heads_that_are_spoken_of_are_no_heads() -> None:
+    sample = b"<pre>WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n</pre>"
+    wrong = page(4, sample).replace(b"Content-Length: ", b"Content-Length: 7", 1)
+    records = read(b"".join([PAGES[3], wrong, PAGES[5]]), "a.warc")
+    assert [record.error_class for record in records] == [None, "warc-malformed", None]
 
 
 @pytest.mark.parametrize("seekable", [True, False])
