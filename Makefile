@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers/.installed
 DEMO := demo-output
 
 .PHONY: help demo test test-fast lint types imports check bench install clean lock
@@ -40,8 +41,15 @@ imports: $(STAMP)  ## arrows between the rooms
 
 check: lint types imports test  ## all of these
 
-bench: $(STAMP)  ## rates, CPU seconds and memory, with peers in the same call (needs .venv-peers: see benchmarks/README.md)
+bench: $(STAMP) $(PEERS)  ## rates, CPU seconds and memory, with peers on the same documents
 	$(BIN)/python benchmarks/run.py
+
+# What is measured against, in an environment of its own: its pins and ours do not go together.
+$(PEERS): benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 lock: $(STAMP)  ## write down the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -6,8 +6,12 @@ ours and can be recorded.
 
 from __future__ import annotations
 
+import faulthandler
 import os
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from curation.errors import InputError
@@ -17,6 +21,9 @@ from workers.inline import SINGLE_THREAD
 from workers.tasks import Job, Task, perform, plan_of
 
 OBJECT_STORE_BYTES = 200 << 20
+
+START_VARIABLE = "GRISTMILL_RAY_START_SECONDS"
+START_SECONDS = 120
 
 
 class RayTasks:
@@ -84,6 +91,36 @@ def _start(ray: Any, workers: int, address: str | None) -> None:
             "object_store_memory": OBJECT_STORE_BYTES,
         }
     try:
-        ray.init(address=address, **options)
+        with _ended_if_stuck(float(os.environ.get(START_VARIABLE) or START_SECONDS)):
+            ray.init(address=address, **options)
     except (ConnectionError, ValueError, OSError) as error:
         raise InputError(f"cannot reach a Ray cluster: {error}", address) from None
+
+
+@contextmanager
+def _ended_if_stuck(seconds: float) -> Iterator[None]:
+    """End this process if the block takes too long.
+
+    When one of Ray's own processes dies while Ray starts, ``ray.init`` waits for it for ever, in native code that
+    nothing can interrupt, and sometimes with Python's lock in its hands.  So a thread says what is wrong, and
+    where even that cannot run, faulthandler's thread, which needs no lock, ends the process.
+    """
+
+    def give_up() -> None:
+        print(
+            f"gristmill: Ray did not start within {seconds:g} seconds (was one of its processes killed?); nothing "
+            f"committed is lost, the same command goes on; {START_VARIABLE} sets another limit",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    faulthandler.dump_traceback_later(seconds + 5, exit=True)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        faulthandler.cancel_dump_traceback_later()

@@ -20,7 +20,7 @@ def shard(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (PLAIN.replace("stage: language", "stage: langage"), "recipe.yaml:5:12: unknown stage 'langage'; did you mean"),
+        (PLAIN.replace("stage: language", "stage: langage"), "recipe.yaml:5:5: unknown stage 'langage'; did you mean"),
         (PLAIN.replace("min_score: 0.5", "min_scor: 0.5"), "recipe.yaml:7:5: unknown name 'min_scor'; did you mean"),
         (PLAIN.replace("min_score: 0.5", "min_score: -0.5"), "recipe.yaml:7:5: min_score"),
         (PLAIN.replace("min_score: 0.5", "min_score: high"), "recipe.yaml:7:5: min_score"),

@@ -36,8 +36,9 @@ def command(recipe: Path, shards: Path, output: Path, backend: str) -> list[str]
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that what is left of it can be ended by its id."""
+    environment = {**os.environ, "GRISTMILL_RAY_START_SECONDS": "20"}
     with open(log, "ab") as stream:
-        return subprocess.Popen(arguments, stdout=stream, stderr=stream, start_new_session=True)
+        return subprocess.Popen(arguments, stdout=stream, stderr=stream, env=environment, start_new_session=True)
 
 
 def family(root: int) -> list[int]:
