@@ -19,6 +19,7 @@ def run_command(
     models: Path | None, base: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """``gristmill run``."""
+    from pipelines.index import prepare_earlier
     from pipelines.inputs import find_shards
     from pipelines.plan import make_plan
     from pipelines.publish import read_statistics
@@ -34,6 +35,7 @@ def run_command(
     count = workers or os.cpu_count() or 1
     loaded = load_recipe(recipe, models)
     with bars(quiet) as shown:
+        prepare_earlier(loaded, shown.to("indexing earlier corpora"))
         plan = make_plan(loaded, find_shards(inputs, base, shown.to("reading digests")))
         result = run_plan(plan, output, lambda: make_executor(backend, count, ray_address), shown)  # type: ignore[arg-type]
     if result.did_nothing:

@@ -63,7 +63,8 @@ def reason_of(row: dict[str, Any]) -> str:
     if row["value"] is not None:
         parts.append(f"value {row['value']:g}, threshold {row['threshold']:g}")
     if row["witness"]:
-        parts.append(f"witness {row['witness']}")
+        where = f" of {row['witness_dataset']}" if row["witness_dataset"] else ""
+        parts.append(f"witness {row['witness']}{where}")
     if row["detail"]:
         parts.append(visible(row["detail"]))
     return "  ".join(parts)

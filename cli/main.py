@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 fit_app = typer.Typer(help="Fit the small models that a recipe needs.", no_args_is_help=True)
 app.add_typer(fit_app, name="fit")
+index_app = typer.Typer(help="Indexes of published corpora, which later runs remember.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
 
 Recipe = Annotated[str, typer.Argument(help="Recipe file, or a packaged recipe: crawl, fineweb, ccnet.")]
 Inputs = Annotated[
@@ -145,6 +147,65 @@ def fit_domain(
         fit_domain_command(
             labelled, output, base, text_field, label_field, epochs, max_tokens, max_per_label, seed, quiet
         )
+
+
+IndexFolder = Annotated[str, typer.Argument(help="Folder or URI of the index, or of a run that has one.")]
+
+
+@index_app.command("add")
+def index_add(
+    index: Annotated[str, typer.Argument(help="Folder or URI of the index; made when it is not there.")],
+    runs: Annotated[list[str], typer.Argument(help="Finished runs whose corpora are added.")],
+    name: Annotated[Optional[str], typer.Option(help="Name of the corpus.  Default: its recipe's.")] = None,  # noqa: UP045
+    quiet: Quiet = False,
+) -> None:
+    """Add the corpora of finished runs, so that a recipe can remember them (deduplication.earlier)."""
+    with exit_codes():
+        from cli.indexes import add_command
+
+        add_command(index, runs, name, quiet)
+
+
+@index_app.command("show")
+def index_show(index: IndexFolder) -> None:
+    """Show settings, corpora and sorted runs of an index."""
+    with exit_codes():
+        from cli.indexes import show_command
+
+        show_command(index)
+
+
+@index_app.command("compact")
+def index_compact(index: IndexFolder) -> None:
+    """Merge the sorted runs of an index into one, without retracted documents."""
+    with exit_codes():
+        from cli.indexes import compact_command
+
+        compact_command(index)
+
+
+@index_app.command("retract")
+def index_retract(
+    index: IndexFolder, ids: Annotated[list[str], typer.Argument(help="Ids of documents that count no more.")]
+) -> None:
+    """Take documents out of an index; runs that named them decide anew about their duplicates when run again."""
+    with exit_codes():
+        from cli.indexes import retract_command
+
+        retract_command(index, ids)
+
+
+@app.command()
+def twins(
+    index: IndexFolder,
+    text_file: Annotated[Path, typer.Option("--text-file", "-f", help="File with the text, UTF-8; - for input.")],
+    above: Annotated[str, typer.Option(help="Similarity that a twin must exceed.")] = "0.8",
+) -> None:
+    """List the near-duplicates of a text in an index, each with its exact similarity."""
+    with exit_codes():
+        from cli.indexes import twins_command
+
+        twins_command(index, text_file, above)
 
 
 def main() -> None:

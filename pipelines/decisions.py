@@ -1,122 +1,94 @@
-"""What deduplication decided, stored batch by batch in step with the measurements of every shard."""
+"""What deduplication decided about the documents of one shard, in step with its batches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from curation.batch import Batch
+from curation.duplicates.keep import EXACT, KEPT
 from curation.errors import RunError
-from pipelines.inputs import Shard
+from pipelines.deduplication.choose import OUTCOME
+from pipelines.deduplication.records import Step
+from pipelines.deduplication.steps import decisions_folder
 from pipelines.ledger import Resolution
 from pipelines.plan import Plan
 from pipelines.storage import Storage
 
-FILE = "decisions.arrow"
-SCHEMA = pa.schema(
-    [
-        ("witness", pa.string()),
-        ("exact", pa.bool_()),
-        ("shared", pa.int32()),
-        ("union", pa.int32()),
-        ("cluster", pa.string()),
-        ("cluster_size", pa.int32()),
-        ("copies", pa.int32()),
-    ]
-)
 
-
-def folder_of(plan: Plan) -> str:
-    """Where the decisions of a plan lie."""
-    return f"deduplication/{plan.deduplication_key()}"
-
-
-def store(plan: Plan, storage: Storage, layout: Sequence[tuple[str, Sequence[int]]], table: pa.Table) -> None:
-    """Commit decisions.
-
-    Args:
-        layout: identity of each shard in the plan's order, with the number of documents in each of its batches.
-        table: all documents in that order, with the columns of ``SCHEMA``.
-    """
-    folder = folder_of(plan)
-    table = table.cast(SCHEMA).combine_chunks()
-    first = 0
-    with storage.writer(f"{folder}/{FILE}") as stream:
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
-        with pa.ipc.new_file(stream, SCHEMA, options=options) as writer:
-            for _, sizes in layout:
-                for size in sizes:
-                    part = table.slice(first, size).combine_chunks()
-                    writer.write_batch(_one_batch(part))
-                    first += size
-    content = {"key": plan.deduplication_key(), "shards": [[name, len(sizes)] for name, sizes in layout]}
-    storage.commit(folder, content, [f"{folder}/{FILE}"])
-
-
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    batches = table.to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=SCHEMA)
-
-
-class Decisions:
-    """Reads the decisions of a plan.
+@dataclass
+class ShardDecisions:
+    """Decisions about the documents that are left of a shard, in their order.
 
     Attributes:
         threshold: of the similarity, None where the recipe does not deduplicate.
+        documents: how many there are; None where nobody counted.
+        outcome: ``OUTCOME[m]``, rows rising, of those that are not simply kept.
+        datasets: names of the earlier corpora that ``origin`` counts.
     """
 
-    def __init__(self, threshold: float | None, reader: Any, first: dict[str, int]) -> None:
-        self.threshold = threshold
-        self._reader = reader
-        self._first = first
+    threshold: float | None
+    documents: int | None
+    outcome: np.ndarray
+    datasets: list[str]
+    _first: int = 0
 
-    @staticmethod
-    def load(plan: Plan, storage: Storage) -> Decisions:
-        """Open what was committed for a plan."""
-        deduplication = plan.recipe.recipe.deduplication
-        if deduplication is None:
-            return Decisions(None, None, {})
-        return _load(storage.uri, folder_of(plan), float(deduplication.threshold))
+    def take(self, count: int) -> Resolution:
+        """The decisions about the next documents."""
+        first, self._first = self._first, self._first + count
+        bounds = np.searchsorted(self.outcome["row"], [first, first + count])
+        return _resolution(self.outcome[bounds[0] : bounds[1]], first, count, self.datasets)
 
-    def of_batch(self, shard: Shard, index: int, batch: Batch) -> Resolution:
-        """What became of the documents that one batch of a shard has left."""
-        count = len(batch)
-        if self._reader is None:
-            return _all_kept(count)
-        columns = self._reader.get_batch(self._first[shard.identity] + index)
-        if columns.num_rows != count:
-            raise RunError(f"decisions speak of {columns.num_rows} documents, {count} are left; run again")
-        return Resolution(
-            witness=columns.column("witness"),
-            exact=np.asarray(columns.column("exact").to_numpy(zero_copy_only=False), bool),
-            shared=columns.column("shared").to_numpy(),
-            union=columns.column("union").to_numpy(),
-            cluster=columns.column("cluster"),
-            cluster_size=columns.column("cluster_size").to_numpy(),
-            copies=columns.column("copies").to_numpy(),
-        )
+    def check(self) -> None:
+        """After the last batch: were these the documents that were decided about?"""
+        if self.documents is not None and self._first != self.documents:
+            raise RunError(f"decisions speak of {self.documents} documents, {self._first} are left; run again")
 
 
-@lru_cache(maxsize=2)
-def _load(uri: str, folder: str, threshold: float) -> Decisions:
-    storage = Storage(uri)
-    manifest = storage.manifest(folder)
-    if manifest is None:
-        raise RunError(f"{folder} holds no decisions; run again")
-    first, total = {}, 0
-    for identity, batches in manifest["shards"]:
-        first[identity] = total
-        total += batches
-    name = f"{folder}/{FILE}"
-    source = pa.memory_map(storage.path(name)) if storage.local else storage.open(name)
-    return Decisions(threshold, pa.ipc.open_file(source), first)
+def shard_decisions(plan: Plan, storage: Storage, number: int) -> ShardDecisions:
+    """Open what was decided about the shard at a place in the plan."""
+    deduplication = plan.recipe.recipe.deduplication
+    if deduplication is None:
+        return ShardDecisions(None, None, np.empty(0, OUTCOME), [])
+    step = Step(storage, decisions_folder(plan))
+    datasets = [f"{name}@{version}" for name, version in step.facts["datasets"]]
+    documents = step.facts["documents"][number]
+    return ShardDecisions(float(deduplication.threshold), documents, step.read("outcome", number), datasets)
 
 
-def _all_kept(count: int) -> Resolution:
-    zeros, ones = np.zeros(count, np.int32), np.ones(count, np.int32)
-    nulls = pa.nulls(count, pa.string())
-    return Resolution(nulls, np.zeros(count, bool), zeros, zeros, nulls, ones, ones)
+def _resolution(outcome: np.ndarray, first: int, count: int, datasets: list[str]) -> Resolution:
+    rows = outcome["row"].astype(np.int64) - first
+    gone = outcome["kind"] != KEPT
+
+    def spread(column: str, default: int) -> np.ndarray:
+        values = np.full(count, default, np.int32)
+        values[rows] = outcome[column]
+        return values
+
+    exact = np.zeros(count, bool)
+    exact[rows] = outcome["kind"] == EXACT
+    names = pa.array([None, *datasets], pa.string())
+    return Resolution(
+        witness=_ids(outcome["witness"][gone], rows[gone], count),
+        dataset=names.take(pa.array(spread("origin", 0))),
+        exact=exact,
+        shared=spread("shared", 0),
+        union=spread("union", 0),
+        cluster=_ids(outcome["cluster"][outcome["cluster_size"] > 1], rows[outcome["cluster_size"] > 1], count),
+        cluster_size=spread("cluster_size", 1),
+        copies=spread("copies", 1),
+    )
+
+
+_HEX = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), np.uint8).reshape(256, 2)
+
+
+def _ids(ids: np.ndarray, rows: np.ndarray, count: int) -> pa.Array:
+    """Ids as text at some rows, null elsewhere."""
+    text = _HEX[ids].reshape(len(ids), 32)
+    offsets = pa.py_buffer((32 * np.arange(len(ids) + 1)).astype(np.int32))
+    found = pa.StringArray.from_buffers(len(ids), offsets, pa.py_buffer(np.ascontiguousarray(text)))
+    place = np.full(count, -1, np.int64)
+    place[rows] = np.arange(len(ids))
+    return found.take(pa.array(place, mask=place < 0))

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from curation.stage import Stage
 from pipelines.measures import Settled, null_fill
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 KEPT, DROPPED, DUPLICATE, QUARANTINED = "kept", "dropped", "duplicate", "quarantined"
 VERDICTS = (KEPT, DROPPED, DUPLICATE, QUARANTINED)
 
@@ -42,6 +42,7 @@ _VERDICT_FIELDS = [
     ("detail", pa.string(), "what else there is to say, such as the media type or the error"),
     ("failing_rules", pa.list_(pa.string()), "all rules of the deciding stage that fail, as stage.rule"),
     ("witness", pa.string(), "id of the kept document that a duplicate resembles"),
+    ("witness_dataset", pa.string(), "earlier corpus that the witness belongs to, name@version; null for this run"),
     ("similarity", pa.float64(), "exact Jaccard similarity with the witness: shared_shingles / all_shingles"),
     ("shared_shingles", pa.int32(), "size of the intersection of both sets of shingles"),
     ("all_shingles", pa.int32(), "size of the union of both sets of shingles"),
@@ -73,12 +74,14 @@ class Resolution:
 
     Attributes:
         witness: id of the kept witness, null for a document that is kept.
+        dataset: earlier corpus of the witness, null where it belongs to this run.
         exact: whether it equals its witness in normalised text.
         shared, union: sizes of intersection and union of both sets of shingles.
         cluster, cluster_size, copies: see the ledger's columns.
     """
 
     witness: pa.Array
+    dataset: pa.Array
     exact: np.ndarray
     shared: np.ndarray
     union: np.ndarray
@@ -151,6 +154,7 @@ def _verdicts(
         "detail": pa.array(detail, pa.string()),
         "failing_rules": pa.array(failing, pa.list_(pa.string())),
         "witness": null_fill(resolution.witness, left, count),
+        "witness_dataset": null_fill(resolution.dataset, left, count),
         "similarity": _nullable(similarity),
         "shared_shingles": null_fill(_where(resolution.shared, ~resolution.kept), left, count),
         "all_shingles": null_fill(_where(resolution.union, ~resolution.kept), left, count),

@@ -15,7 +15,7 @@ from curation.stage import Rule
 from pipelines.registry import suggestion
 from pipelines.storage import Storage
 
-_SHOWN = ("id", "url", "verdict", "stage", "rule", "value", "threshold", "detail", "witness")
+_SHOWN = ("id", "url", "verdict", "stage", "rule", "value", "threshold", "detail", "witness", "witness_dataset")
 
 
 class FinishedRun:
@@ -98,14 +98,26 @@ class FinishedRun:
         owners = {name: stage["stage"] for stage in self.run["stages"] for name in stage["columns"]}
         measures = [(owners[n], n, v) for n, v in row.items() if n in owners and v is not None]
         shard = next(shard for shard in self.run["shards"] if shard["name"] == row["shard"])
-        texts = self.texts([id_, *([row["witness"]] if row["witness"] else [])])
+        texts = self.texts([id_])
+        corpus = self.earlier(row["witness_dataset"]) if row["witness_dataset"] else self
+        witness = corpus.texts([row["witness"]]) if corpus and row["witness"] else {}
         return {
             "ledger": row,
             "uri": shard["uri"],
             "measures": measures,
             "text": texts.get(id_),
-            "witness_text": texts.get(row["witness"]) if row["witness"] else None,
+            "witness_text": witness.get(row["witness"]),
         }
+
+    def earlier(self, dataset: str) -> FinishedRun | None:
+        """An earlier corpus that this run remembers, ``name@version``; None where it is not there any more."""
+        for known in self.run["earlier"]:
+            if f"{known['dataset']}@{known['version']}" == dataset:
+                storage = Storage(known["uri"])
+                manifest = storage.manifest("")
+                if manifest is not None and manifest["key"] == known["version"]:
+                    return FinishedRun(known["uri"])
+        return None
 
     def texts(self, ids: Sequence[str]) -> dict[str, str]:
         """Texts of documents, kept or not, as far as the recipe's retention has them."""

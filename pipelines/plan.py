@@ -13,7 +13,7 @@ from __future__ import annotations
 import platform
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
@@ -24,6 +24,8 @@ import pyarrow as pa
 from curation.size import Size, SizeParameters
 from curation.stage import Parameters, Stage
 from pipelines.canonical import key_of
+from pipelines.deduplication.earlier import Earlier
+from pipelines.index import open_earlier
 from pipelines.inputs import Shard
 from pipelines.recipe import LoadedRecipe, rebuild_recipe
 from pipelines.sketch import Sketch
@@ -31,8 +33,8 @@ from pipelines.sketch import Sketch
 # Raise when the layout or meaning of stored results changes.
 LAYOUT_VERSION = 1
 # Raise when the decisions of deduplication, or the published files, change for the same inputs.
-DEDUPLICATION_VERSION = 1
-PUBLICATION_VERSION = 1
+DEDUPLICATION_VERSION = 2
+PUBLICATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class Plan:
         recipe: as loaded.
         stages: those of the recipe, with the size after extraction and the sketch for deduplication at the end.
         shards: sorted by identity.
+        earlier: corpora that the recipe remembers.
     """
 
     recipe: LoadedRecipe
     stages: tuple[Stage, ...]
     shards: tuple[Shard, ...]
+    earlier: Earlier = field(default_factory=Earlier)
 
     @cached_property
     def fingerprints(self) -> list[tuple[Any, Any]]:
@@ -85,8 +89,10 @@ class Plan:
     def deduplication_key(self) -> str:
         """Key of the deduplication over all shards."""
         parameters = self.recipe.recipe.deduplication
-        dumped = parameters.model_dump(mode="json") if parameters else None
-        return key_of("deduplication", DEDUPLICATION_VERSION, dumped, [self.chain(s)[1] for s in self.shards])
+        # Where an index lies and how much memory there is do not alter what is decided.
+        dumped = parameters.model_dump(mode="json", exclude={"earlier", "memory_mib"}) if parameters else None
+        states = [self.chain(shard)[1] for shard in self.shards]
+        return key_of("deduplication", DEDUPLICATION_VERSION, dumped, self.earlier.plain(), states)
 
     def publication_key(self) -> str:
         """Key of everything that a finished run shows, names and URIs of shards included."""
@@ -100,6 +106,7 @@ class Plan:
             "recipe": self.recipe.expanded,
             "stages": [_plain_stage(stage) for stage in self.stages],
             "shards": [shard.plain() for shard in self.shards],
+            "earlier": self.earlier.datasets(),
             "deduplication_key": self.deduplication_key(),
             "publication_key": self.publication_key(),
             "versions": versions(),
@@ -117,7 +124,8 @@ def make_plan(recipe: LoadedRecipe, shards: Sequence[Shard]) -> Plan:
     """Bring a recipe and its shards together."""
     read, extraction, *rest = recipe.stages
     sketch = Sketch.of(recipe.recipe.deduplication)
-    return Plan(recipe, (read, extraction, Size(SizeParameters()), *rest, sketch), tuple(shards))
+    stages = (read, extraction, Size(SizeParameters()), *rest, sketch)
+    return Plan(recipe, stages, tuple(shards), open_earlier(recipe))
 
 
 def rebuild_plan(run: dict[str, Any], models_root: Path) -> Plan:

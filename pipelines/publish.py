@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from curation.batch import Batch
 from pipelines.canonical import pretty_json
 from pipelines.card import dataset_card
-from pipelines.decisions import Decisions
+from pipelines.decisions import shard_decisions
 from pipelines.inputs import Shard
 from pipelines.ledger import KEPT, VERDICTS, Resolution, ledger_batch, ledger_schema
 from pipelines.measures import Settled, replay
@@ -51,7 +51,7 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
         return
     names = {folder: f"{folder}/part-{number:05d}.parquet" for folder in FOLDERS}
     statistics: Counts = {}
-    decisions = Decisions.load(plan, storage)
+    decisions = shard_decisions(plan, storage, number)
     links, _ = plan.chain(shard)
     schema = ledger_schema(plan.stages)
     rows = {}
@@ -59,15 +59,16 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
         writers = {}
         for folder, table_schema in (("corpus", CORPUS), ("ledger", schema), ("dropped", DROPPED)):
             writers[folder] = TableWriter(stack.enter_context(storage.writer(names[folder])), table_schema)
-        for index, (count, history, batch) in enumerate(replay(storage, links)):
+        for count, history, batch in replay(storage, links):
             left = np.arange(count)[_left(count, history)]
-            resolution = decisions.of_batch(shard, index, batch)
+            resolution = decisions.take(len(batch))
             threshold = decisions.threshold
             ledger = ledger_batch(schema, shard.name, count, history, left, resolution, threshold)
             writers["ledger"].write(ledger)
             writers["corpus"].write(_corpus(batch, resolution, shard))
             writers["dropped"].write(_dropped(ledger, history, left, batch, resolution, plan.recipe.recipe.retention))
             statistics = merge(statistics, _batch_statistics(ledger, history, left, resolution))
+        decisions.check()
         for folder, writer in writers.items():
             writer.close()
             rows[folder] = writer.rows

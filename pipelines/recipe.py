@@ -51,6 +51,10 @@ class Deduplication(Section):
         seed: seed of the permutations.
         priority: which of two near-duplicates is kept: columns of the ledger in order of weight; the
             document id decides last, so the order is total.
+        earlier: corpora published before, as indexes or as finished runs; their documents come first, are never
+            removed, and are named as witnesses.  Relative paths are those of models.
+        memory_mib: memory that a worker may use for the data of a step; it decides into how many parts the work
+            is cut, never what comes out.
     """
 
     definition: Literal["word-5gram/1"] = "word-5gram/1"
@@ -59,6 +63,8 @@ class Deduplication(Section):
     scheme: Literal["affine32", "affine64"] = "affine32"
     seed: int = Field(default=1, ge=0, lt=1 << 32)
     priority: tuple[Priority, ...] = (Priority(column="token_count"),)
+    earlier: tuple[str, ...] = ()
+    memory_mib: int = Field(default=1024, ge=16, le=1 << 20)
 
     @field_validator("threshold", mode="before")
     @classmethod

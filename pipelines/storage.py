@@ -146,6 +146,14 @@ class Storage:
         with suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path(name))
 
+    def delete_folders(self, folder: str) -> None:
+        """Delete the folders inside a folder; its own files stay."""
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        for info in self.filesystem.get_file_info(selector):
+            if info.type == pafs.FileType.Directory:
+                with suppress(FileNotFoundError):
+                    self.filesystem.delete_dir(info.path)
+
     def list(self, folder: str) -> list[str]:
         """Names, below the root and sorted, of all files under a folder."""
         selector = pafs.FileSelector(self.path(folder).rstrip("/"), recursive=True, allow_not_found=True)

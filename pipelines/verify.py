@@ -139,10 +139,11 @@ def _check_corpus(run: FinishedRun, deep: bool) -> str:
 
 def _check_witnesses(run: FinishedRun, deep: bool) -> str:
     ledger = run.table("ledger")
-    columns = ["id", "witness", "shared_shingles", "all_shingles"]
+    columns = ["id", "witness", "witness_dataset", "shared_shingles", "all_shingles"]
     rows = ledger.to_table(columns=columns, filter=pc.field("verdict") == DUPLICATE)
     kept = ledger.to_table(columns=["id"], filter=pc.field("verdict") == KEPT).column("id")
-    orphans = rows.filter(pc.invert(pc.is_in(rows.column("witness"), value_set=kept.combine_chunks())))
+    own = rows.filter(rows.column("witness_dataset").is_null())
+    orphans = own.filter(pc.invert(pc.is_in(own.column("witness"), value_set=kept.combine_chunks())))
     if orphans.num_rows:
         raise RunError(
             f"{orphans.column('id')[0].as_py()}: its witness is not kept ({orphans.num_rows} such documents)"
@@ -155,24 +156,25 @@ def _check_witnesses(run: FinishedRun, deep: bool) -> str:
         if len(below):
             id_ = rows.column("id")[int(below[0])].as_py()
             raise RunError(f"{id_}: its similarity is not above {threshold} ({len(below)} such documents)")
-    return f"each of {rows.num_rows:,} duplicates names a kept witness above the threshold"
+    earlier = rows.num_rows - own.num_rows
+    where = f", {earlier:,} of them in an earlier corpus" if earlier else ""
+    return f"each of {rows.num_rows:,} duplicates names a kept witness above the threshold{where}"
 
 
 def _check_similarities(run: FinishedRun, deep: bool) -> str:
     """Compute every similarity again, from the published texts."""
     from curation.duplicates.find import similarities
 
-    rows = run.table("ledger").to_table(
-        columns=["id", "witness", "shared_shingles", "all_shingles"], filter=pc.field("verdict") == DUPLICATE
-    )
+    columns = ["id", "witness", "witness_dataset", "shared_shingles", "all_shingles"]
+    rows = run.table("ledger").to_table(columns=columns, filter=pc.field("verdict") == DUPLICATE)
     proven = 0
     for start in range(0, rows.num_rows, BATCH_PAIRS):
         part = rows.slice(start, BATCH_PAIRS).to_pylist()
-        texts = run.texts([row["id"] for row in part] + [row["witness"] for row in part])
-        part = [row for row in part if row["id"] in texts]
+        texts, witnesses = run.texts([row["id"] for row in part]), _witness_texts(run, part)
+        part = [row for row in part if row["id"] in texts and _witness(row) in witnesses]
         shared, union = similarities(
             pa.array([texts[row["id"]] for row in part], pa.large_string()),
-            pa.array([texts[row["witness"]] for row in part], pa.large_string()),
+            pa.array([witnesses[_witness(row)] for row in part], pa.large_string()),
         )
         for row, common, both in zip(part, shared, union, strict=True):
             if (row["shared_shingles"], row["all_shingles"]) != (common, both):
@@ -180,8 +182,28 @@ def _check_similarities(run: FinishedRun, deep: bool) -> str:
                 raise RunError(f"{row['id']}: similarity with its witness is {common}/{both}, the ledger says {said}")
         proven += len(part)
     rest = rows.num_rows - proven
-    unproven = f"; {rest:,} have no text any more (retention)" if rest else ""
+    unproven = f"; {rest:,} have no text any more (retention, or an earlier corpus that is gone)" if rest else ""
     return f"{proven:,} similarities computed again from the texts and equal{unproven}"
+
+
+def _witness(row: dict[str, Any]) -> tuple[str | None, str]:
+    return row["witness_dataset"], row["witness"]
+
+
+def _witness_texts(run: FinishedRun, rows: list[dict[str, Any]]) -> dict[tuple[str | None, str], str]:
+    """Texts of witnesses, those of earlier corpora included as far as these are there."""
+    found: dict[tuple[str | None, str], str] = {}
+    for dataset in sorted({row["witness_dataset"] or "" for row in rows}):
+        ids = sorted({row["witness"] for row in rows if (row["witness_dataset"] or "") == dataset})
+        corpus = run.earlier(dataset) if dataset else run
+        if corpus is None:
+            continue
+        texts = corpus.texts(ids)
+        if dataset and len(texts) < len(ids):
+            missing = next(id_ for id_ in ids if id_ not in texts)
+            raise RunError(f"{missing} is named as a witness, but the corpus {dataset} does not hold it")
+        found |= {(dataset or None, id_): text for id_, text in texts.items()}
+    return found
 
 
 def _threshold(run: FinishedRun) -> Fraction | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from curation.errors import RunError
-from pipelines.deduplicate import deduplicate
+from pipelines.deduplication.steps import phases
 from pipelines.plan import Plan
 from pipelines.publish import begin_publication, finish_publication, finished
 from pipelines.storage import Storage
@@ -96,17 +96,12 @@ def run(plan: Plan, output: str, start: Callable[[], Executor], watcher: Watcher
     try:
         milled = _mill(executor, job, plan, watcher)
         _check_quarantine(plan, milled)
-        watcher.phase("finding duplicates", 1)
-        deduplicate(plan, storage)
-        watcher.advance(1, "duplicates")
+        for phase in phases(plan, storage):
+            tasks = [Task(phase.step, part, f"{phase.step} {part}", 1) for part in range(phase.parts)]
+            _run_phase(executor, job, phase.title, tasks, watcher)
         begin_publication(plan, storage)
-        tasks = [Task("publish", shard.identity, shard.name, 1) for shard in plan.shards]
-        watcher.phase("publishing", len(tasks))
-        run_tasks(
-            executor, job, tasks,
-            lambda task, _: watcher.advance(1, task.name),
-            lambda task, attempt, why: watcher.retry(task.name, attempt, why),
-        )  # fmt: skip
+        tasks = [Task("publish", number, shard.name, 1) for number, shard in enumerate(plan.shards)]
+        _run_phase(executor, job, "publishing", tasks, watcher)
     finally:
         executor.close()
     manifest = finish_publication(plan, storage)
@@ -117,10 +112,19 @@ def run(plan: Plan, output: str, start: Callable[[], Executor], watcher: Watcher
     return RunResult(manifest, computed=computed)
 
 
+def _run_phase(executor: Executor, job: Job, title: str, tasks: list[Task], watcher: Watcher) -> None:
+    watcher.phase(title, len(tasks))
+    run_tasks(
+        executor, job, tasks,
+        lambda task, _: watcher.advance(1, task.name),
+        lambda task, attempt, why: watcher.retry(task.name, attempt, why),
+    )  # fmt: skip
+
+
 def _mill(executor: Executor, job: Job, plan: Plan, watcher: Watcher) -> list[dict[str, Any]]:
-    tasks = [Task("mill", shard.identity, shard.name, shard.size) for shard in plan.shards]
+    tasks = [Task("mill", number, shard.name, shard.size) for number, shard in enumerate(plan.shards)]
     # Large shards first: the last worker to finish should not have begun with the largest.
-    tasks.sort(key=lambda task: (-task.size, task.shard))
+    tasks.sort(key=lambda task: (-task.size, task.part))
     watcher.phase("milling", sum(task.size for task in tasks))
     results: list[dict[str, Any]] = []
 

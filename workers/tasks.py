@@ -1,12 +1,13 @@
-"""What a worker can be asked to do.  A task is a name and a shard; everything else is in the plan."""
+"""What a worker can be asked to do.  A task is a name and a number; everything else is in the plan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from curation.errors import RunError
+from pipelines.deduplication.steps import perform as perform_step
 from pipelines.mill import mill_shard
 from pipelines.plan import Plan, rebuild_plan
 from pipelines.publish import publish_shard
@@ -18,14 +19,15 @@ class Task:
     """One unit of work, of retry and of commit.
 
     Attributes:
-        kind: ``mill`` takes the shard through all stages, ``publish`` writes its parts of the corpus.
-        shard: identity.
-        name: of the shard, for people.
-        size: bytes of the shard, for progress.
+        kind: ``mill`` takes a shard through all stages, ``publish`` writes its parts of the corpus; anything else
+            is a step of deduplication.
+        part: place of the shard in the plan, or number of the step's part.
+        name: for people.
+        size: amount of work, for progress.
     """
 
-    kind: Literal["mill", "publish"]
-    shard: str
+    kind: str
+    part: int
     name: str
     size: int
 
@@ -54,14 +56,16 @@ def perform(job: Job, task: Task) -> dict[str, Any]:
     """Do a task; a plain function that knows nothing of where it runs.
 
     Returns:
-        What a ``mill`` gave, as plain data; empty for ``publish``.
+        What a ``mill`` gave, as plain data; empty for all else.
     """
     plan = plan_of(job)
     storage = Storage(job.output)
-    shard = next(shard for shard in plan.shards if shard.identity == task.shard)
     if task.kind == "mill":
-        return mill_shard(plan, shard, storage).plain()
-    publish_shard(plan, shard, storage)
+        return mill_shard(plan, plan.shards[task.part], storage).plain()
+    if task.kind == "publish":
+        publish_shard(plan, plan.shards[task.part], storage)
+    else:
+        perform_step(plan, storage, task.kind, task.part)
     return {}
 
 

@@ -29,7 +29,7 @@ of one template meet only where the template alone nearly carries them over the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -112,6 +112,54 @@ def first_states(documents: np.ndarray, pinned: np.ndarray) -> np.ndarray:
 def next_states(documents: np.ndarray, pinned: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """States for a further round: the kept documents lead, ``int8[m]``."""
     return np.where(pinned[documents], PINNED, np.where(kept[documents], LEADER, REMOVED)).astype(np.int8)
+
+
+def leader_edges_in_blocks(
+    load: Callable[[np.ndarray], tuple[ShingleSets, np.ndarray]],
+    states: np.ndarray,
+    blocks: Sequence[slice],
+    threshold: Fraction,
+) -> tuple[Edges, np.ndarray]:
+    """:func:`leader_edges` for documents whose sets do not fit into memory together.
+
+    Each block is compared with the leaders of every block before it, then with itself: the same leaders and the
+    same pairs as in one go.  Two blocks of sets are in memory at a time.
+
+    Args:
+        load: sets and buckets of some documents, by rising place.
+        states: ``int8[m]``, of all documents in order of priority.
+        blocks: stretches of the documents, one after the other.
+        threshold: strict.
+
+    Returns:
+        Pairs by place, the leader on the left; ``bool[m]``, which documents were leaders.
+    """
+    leaders = np.zeros(states.size, np.bool_)
+    states, found = states.copy(), []
+    for number, block in enumerate(blocks):
+        own = np.arange(block.start, block.stop)
+        sets, buckets = load(own)
+        for earlier in blocks[:number]:
+            leading = earlier.start + np.flatnonzero(leaders[earlier])
+            if not leading.size:
+                continue
+            ahead, ahead_buckets = load(leading)
+            both = ShingleSets.concatenate([ahead, sets])
+            asked = np.where(states[own] == PINNED, PINNED, REMOVED)
+            given = np.concatenate([np.full(leading.size, PINNED), asked]).astype(np.int8)
+            places = np.concatenate([leading, own])
+            result = leader_edges(
+                both, np.arange(places.size), np.concatenate([ahead_buckets, buckets]), given, threshold
+            ).edges
+            # Pinned documents of this block led there too; what they lead to comes below.
+            result = result.take(result.left < leading.size)
+            found.append(result._replace(left=places[result.left], right=places[result.right]))
+            behind = np.unique(found[-1].right)
+            states[behind[states[behind] == UNDECIDED]] = REMOVED
+        inner = leader_edges(sets, np.arange(own.size), buckets, states[own], threshold)
+        leaders[own] = inner.leaders
+        found.append(inner.edges._replace(left=own[inner.edges.left], right=own[inner.edges.right]))
+    return Edges.concatenate(*found), leaders
 
 
 def resolve_large(

@@ -30,20 +30,20 @@ class Scripted:
     def wait(self, handles: Sequence[Any]) -> list[Outcome]:
         handle = handles[-1]
         self.flying -= 1
-        errors = self.script.get(handle[1].shard, [])
-        return [Outcome(handle, error=errors.pop(0))] if errors else [Outcome(handle, {"shard": handle[1].shard})]
+        errors = self.script.get(handle[1].name, [])
+        return [Outcome(handle, error=errors.pop(0))] if errors else [Outcome(handle, {"shard": handle[1].name})]
 
     def close(self) -> None:
         pass
 
 
 def tasks(count: int) -> list[Task]:
-    return [Task("mill", f"s{i}", f"name{i}", 1) for i in range(count)]
+    return [Task("mill", i, f"s{i}", 1) for i in range(count)]
 
 
 def test_every_task_is_done_once_with_bounded_flight() -> None:
     executor, done = Scripted({}, slots=3), []
-    run_tasks(executor, JOB, tasks(20), lambda task, _: done.append(task.shard), lambda *_: None)
+    run_tasks(executor, JOB, tasks(20), lambda task, _: done.append(task.name), lambda *_: None)
     assert sorted(done) == sorted(f"s{i}" for i in range(20))
     assert executor.most == 3
 
@@ -54,7 +54,7 @@ def test_a_lost_worker_costs_an_attempt() -> None:
     script = {"s1": [WorkerDied("killed"), OSError("disk")]}
     run_tasks(
         Scripted(script), JOB, tasks(3),
-        lambda task, _: done.append(task.shard), lambda task, n, why: retries.append((task.shard, n)),
+        lambda task, _: done.append(task.name), lambda task, n, why: retries.append((task.name, n)),
     )  # fmt: skip
     assert sorted(done) == ["s0", "s1", "s2"]
     assert retries == [("s1", 1), ("s1", 2)]
@@ -62,7 +62,7 @@ def test_a_lost_worker_costs_an_attempt() -> None:
 
 def test_a_shard_that_kills_its_workers_ends_the_run() -> None:
     script: dict[str, list[BaseException]] = {"s0": [WorkerDied("killed") for _ in range(9)]}
-    with pytest.raises(RunError, match=rf"name0: the worker died {MAX_ATTEMPTS} times"):
+    with pytest.raises(RunError, match=rf"s0: the worker died {MAX_ATTEMPTS} times"):
         run_tasks(Scripted(script), JOB, tasks(1), lambda *_: None, lambda *_: None)
 
 

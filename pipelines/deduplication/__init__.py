@@ -1,0 +1,1 @@
+"""Deduplication over files: small steps, each a plain function of a plan and a part, in bounded memory."""

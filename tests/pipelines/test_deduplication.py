@@ -1,0 +1,194 @@
+"""Deduplication over files decides as deduplication in memory does, however it is cut, and as brute force does."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks import oracle
+from curation.duplicates.find import find_duplicates
+from pipelines.deduplication import large, order, pairs, work
+from pipelines.index import Index, prepare_earlier
+from pipelines.recipe import load_recipe
+from pipelines.verify import verify_run
+from tests.support.corpus import HAN, write_jsonl
+from tests.support.runs import rows, run_recipe, tree, write_recipe
+
+RECIPE = "name: {name}\nstages:\n  - stage: extraction\ndeduplication:\n  memory_mib: 16\n{more}"
+
+
+def recipe(folder: Path, more: str = "", name: str = "night") -> Path:
+    return write_recipe(folder, RECIPE.format(name=name, more=more), f"{name}.yaml")
+
+
+def texts(seed: int, families: int = 30) -> list[str]:
+    """Families of edited copies, chains whose ends differ, templates, exact copies, odd and empty texts."""
+    rng = random.Random(seed)
+    vocabulary = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 8))) for _ in range(800)] + list(HAN)
+    found = ["", "one", "one two", "…", "一二三", " ".join(vocabulary[:4])]
+    for _ in range(families):
+        words = rng.choices(vocabulary, k=rng.randint(20, 160))
+        for _ in range(rng.randint(1, 9)):
+            found.append(" ".join(words))
+            for _ in range(rng.choice([0, 0, 1, 1, 2, 4, 9])):
+                words[rng.randrange(len(words))] = rng.choice(vocabulary)  # from version to version: a chain
+    template = rng.choices(vocabulary, k=90)
+    found += [" ".join([*template, *rng.choices(vocabulary, k=rng.choice([6, 16, 18, 20, 26]))]) for _ in range(40)]
+    rng.shuffle(found)
+    return found
+
+
+def shards_of(folder: Path, collection: list[str], count: int, name: str = "s") -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [collection[number::count] for number in range(count)]
+    return [
+        write_jsonl(folder / f"{name}{number}.jsonl", [{"text": text, "id": text[:9]} for text in part])
+        for number, part in enumerate(parts)
+    ]
+
+
+def ledger_of(output: Path) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in rows(output) if row["verdict"] in ("kept", "duplicate")}
+
+
+def decided(output: Path) -> list[tuple[Any, ...]]:
+    columns = (
+        "id",
+        "verdict",
+        "rule",
+        "witness",
+        "shared_shingles",
+        "all_shingles",
+        "cluster",
+        "cluster_size",
+        "copies",
+    )
+    return sorted(tuple(row[name] for name in columns) for row in ledger_of(output).values())
+
+
+def texts_of(output: Path) -> dict[str, str]:
+    return {row["id"]: row["text"] for folder in ("corpus", "dropped") for row in rows(output, folder)}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is cut as small as can be: many ranges, partitions, blocks; sets of a few documents at a time."""
+    monkeypatch.setattr(work.Work, "memory", property(lambda _: 200_000))
+    monkeypatch.setattr(work, "LEAST_PART", 1)
+    monkeypatch.setattr(work, "CHUNK", 7)
+    monkeypatch.setattr(order, "CHUNK", 7)
+    monkeypatch.setattr(pairs, "LARGE_BUCKET", 3)
+    monkeypatch.setattr(large, "BATCH_DOCUMENTS", 10)
+
+
+def in_memory(output: Path, limit: int) -> dict[str, tuple[Any, ...]]:
+    """What :func:`find_duplicates` says of the same documents, by id."""
+    ledger, found = ledger_of(output), texts_of(output)
+    ids = sorted(ledger, key=lambda id_: (-ledger[id_]["token_count"], id_))
+    column = pa.array([found[id_] for id_ in ids], pa.large_string())
+    decisions = find_duplicates(column, rank=np.arange(len(ids)), large_bucket=limit)
+    return {
+        id_: (
+            bool(decisions.kept[at]),
+            None if decisions.kept[at] else ids[decisions.witness[at]],
+            int(decisions.intersection[at]),
+            int(decisions.union[at]),
+            int(decisions.multiplicity[at]),
+        )
+        for at, id_ in enumerate(ids)
+    }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_as_in_memory_and_by_brute_force(seed: int, tmp_path: Path, tiny: None) -> None:
+    collection = texts(seed)
+    run_recipe(recipe(tmp_path), shards_of(tmp_path, collection, 3), tmp_path / "out")
+    ledger, found = ledger_of(tmp_path / "out"), texts_of(tmp_path / "out")
+    expected = in_memory(tmp_path / "out", 10**6)
+    for id_, row in ledger.items():
+        kept, witness, shared, union, copies = expected[id_]
+        assert (row["verdict"] == "kept", row["witness"], row["copies"]) == (kept, witness, copies)
+        assert (row["shared_shingles"] or 0, row["all_shingles"] or 0) == (shared, union)
+    truth = oracle.all_pairs([found[id_] for id_ in ledger], Fraction(4, 5))
+    judgement = oracle.judge(truth, np.array([row["verdict"] == "kept" for row in ledger.values()]))
+    assert judgement.pairs > 80 and judgement.orphans == 0 and judgement.surviving <= judgement.pairs * 0.002
+    assert len(verify_run(str(tmp_path / "out"))) == 6
+
+
+def test_however_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = texts(77)
+    shards = shards_of(tmp_path, collection, 4)
+    run_recipe(recipe(tmp_path), shards, tmp_path / "whole")
+    run_recipe(recipe(tmp_path), shards[::-1], tmp_path / "workers", workers=2)
+    assert tree(tmp_path / "workers") == tree(tmp_path / "whole")
+    monkeypatch.setattr(work, "LEAST_PART", 1)
+    monkeypatch.setattr(work.Work, "memory", property(lambda _: 20_000))
+    run_recipe(recipe(tmp_path), shards, tmp_path / "cut")
+    assert tree(tmp_path / "cut") == tree(tmp_path / "whole")
+
+
+def test_steps_leave_nothing_behind(tmp_path: Path) -> None:
+    run_recipe(recipe(tmp_path), shards_of(tmp_path, texts(5), 2), tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out" / "deduplication").rglob("*") if path.is_file()} == {
+        "outcome.records", "manifest.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("indexed", ["run", "index", "compacted"])
+def test_a_second_night(indexed: str, tmp_path: Path, tiny: None) -> None:
+    collection = texts(9, families=30)
+    first, second = collection[: len(collection) // 2], collection[len(collection) // 2 :]
+    run_recipe(recipe(tmp_path, name="first"), shards_of(tmp_path / "1", first, 2), tmp_path / "night1")
+    named = tmp_path / "night1"
+    if indexed != "run":
+        named = tmp_path / "index"
+        half = tmp_path / "half"
+        run_recipe(recipe(tmp_path, name="half"), shards_of(tmp_path / "h", texts(10), 1), half)
+        index = Index.create(str(named), index_settings(tmp_path))
+        assert index.add(str(half)) == len(rows(half, "corpus"))
+        assert index.add(str(named.parent / "night1")) == len(rows(tmp_path / "night1", "corpus"))
+        assert index.add(str(half)) == 0
+        if indexed == "compacted":
+            assert index.compact() == 2 and len(Index(str(named)).segments) == 1
+    more = f"  earlier: ['{named}']\n"
+    prepare_earlier(load_recipe(recipe(tmp_path, more, "second")))
+    run_recipe(recipe(tmp_path, more, "second"), shards_of(tmp_path / "2", second, 2), tmp_path / "night2")
+    earlier = {row["id"]: row["text"] for row in rows(tmp_path / "night1", "corpus")}
+    if indexed != "run":
+        earlier |= {row["id"]: row["text"] for row in rows(tmp_path / "half", "corpus")}
+    ledger, found = ledger_of(tmp_path / "night2"), texts_of(tmp_path / "night2")
+    sets = {id_: oracle.shingles(text) for id_, text in (earlier | found).items()}
+
+    def like(one: str, other: str) -> bool:
+        both = len(sets[one] & sets[other])
+        return 5 * both > 4 * (len(sets[one]) + len(sets[other]) - both)
+
+    kept = [id_ for id_, row in ledger.items() if row["verdict"] == "kept"]
+    assert not any(like(id_, other) for id_ in kept for other in earlier)
+    assert not any(like(one, other) for one in kept for other in kept if one < other)
+    gone = {id_: row for id_, row in ledger.items() if row["verdict"] == "duplicate"}
+    assert len(gone) > 20 and any(row["witness_dataset"] for row in gone.values())
+    for id_, row in gone.items():
+        assert row["witness"] in (earlier if row["witness_dataset"] else kept)
+        assert like(id_, row["witness"])
+        shared, union = len(sets[id_] & sets[row["witness"]]), len(sets[id_] | sets[row["witness"]])
+        assert (row["shared_shingles"], row["all_shingles"]) == (shared, union)
+    assert {row["witness_dataset"].split("@")[0] for row in gone.values() if row["witness_dataset"]} <= {
+        "first",
+        "half",
+    }
+    assert len(verify_run(str(tmp_path / "night2"))) == 6
+
+
+def index_settings(folder: Path) -> dict[str, Any]:
+    from pipelines.index import settings_for
+
+    parameters = load_recipe(recipe(folder)).recipe.deduplication
+    assert parameters is not None
+    return settings_for(parameters)
