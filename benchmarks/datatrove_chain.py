@@ -20,6 +20,7 @@ from typing import Any
 def main() -> None:
     """Run the blocks one after the other, each over everything, so that each can be timed."""
     scratch, shards = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    import trafilatura  # noqa: F401 - where it cannot be imported, datatrove waits for its child for ever
     from datatrove.pipeline.dedup import MinhashDedupSignature
     from datatrove.pipeline.dedup.minhash import MinhashConfig
     from datatrove.pipeline.extractors import Trafilatura
@@ -59,7 +60,9 @@ def main() -> None:
         seconds[name] = spent() - began
         if name == "read":
             pages = len(documents)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # ru_maxrss would be the greatest of this process and of the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    memory = int(status["VmHWM"].split()[0]) / 1024
     total = sum(seconds.values())
     print(json.dumps({"pages": pages, "kept": kept, "seconds": seconds, "total": total, "peak_mib": memory}))
 

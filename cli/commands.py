@@ -37,7 +37,7 @@ def run_command(
     with bars(quiet) as shown:
         prepare_earlier(loaded, shown.to("indexing earlier corpora"))
         plan = make_plan(loaded, find_shards(inputs, base, shown.to("reading digests")))
-        result = run_plan(plan, output, lambda: make_executor(backend, count, ray_address), shown)  # type: ignore[arg-type]
+        result = run_plan(plan, output, lambda: make_executor(backend, count, ray_address), shown, inputs)  # type: ignore[arg-type]
     if result.did_nothing:
         console.print("This run is finished already; nothing was done.")
     elif not any(result.computed.values()):

@@ -52,7 +52,7 @@ Threshold = Annotated[dict[str, float | None], BeforeValidator(_as_threshold), A
 class Parameters(BaseModel):
     """Typed parameters of a stage as a recipe gives them; unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     def resolved(self, root: Path) -> Self:
         """The same parameters with relative model paths taken from ``root``; a stage with models overrides."""

@@ -67,6 +67,9 @@ def check_funnel(statistics: Mapping[str, Any]) -> None:
             if previous and previous[1]["kept"][unit] != counts["in"][unit]:
                 raise RunError(f"{unit} lost between stages {previous[0]!r} and {name!r}")
         previous = (name, counts)
+    records = statistics["records"]
+    if records["read"] != sum(count for verdict, count in records.items() if verdict != "read"):
+        raise RunError(f"{records['read']} records were read, verdicts are {records}")
     lines = funnel(statistics)
     if lines[0].documents != sum(line.documents for line in lines[1:]):
         raise RunError("the funnel does not add up to the records read")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from curation.errors import InputError
+from curation.errors import InputError, RunError
 from curation.stage import Rule
 from pipelines.registry import suggestion
 from pipelines.storage import Storage
@@ -23,6 +23,7 @@ class FinishedRun:
 
     Raises:
         InputError: where there is none.
+        RunError: where its own account of itself cannot be read.
     """
 
     def __init__(self, directory: str) -> None:
@@ -30,8 +31,16 @@ class FinishedRun:
         self.manifest = self.storage.manifest("")
         if self.manifest is None:
             raise InputError("holds no finished run (no complete manifest.json); run it again to finish it", directory)
-        self.run: dict[str, Any] = json.loads(self.storage.read("run.json"))
-        self.statistics: dict[str, Any] = json.loads(self.storage.read("statistics.json"))
+        self.run: dict[str, Any] = self._json("run.json")
+        self.statistics: dict[str, Any] = self._json("statistics.json")
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads(self.storage.read(name))
+        except (ValueError, FileNotFoundError) as error:
+            raise RunError(
+                f"{self.storage.path(name)} cannot be read ({error}); delete it and run the same command again"
+            ) from None
 
     def table(self, folder: str) -> ds.Dataset:
         """``ledger``, ``corpus`` or ``dropped`` as an Arrow dataset."""

@@ -76,6 +76,15 @@ class Plan:
 
     def chain(self, shard: Shard) -> tuple[list[Link], str]:
         """The stages of one shard with their keys, and the key of the state after the last."""
+        if shard.identity not in self._chains:
+            self._chains[shard.identity] = self._chain(shard)
+        return self._chains[shard.identity]
+
+    @cached_property
+    def _chains(self) -> dict[str, tuple[list[Link], str]]:
+        return {}
+
+    def _chain(self, shard: Shard) -> tuple[list[Link], str]:
         state = key_of("layout", LAYOUT_VERSION, shard.identity)
         links = []
         for number, stage in enumerate(self.stages):
@@ -88,6 +97,10 @@ class Plan:
 
     def deduplication_key(self) -> str:
         """Key of the deduplication over all shards."""
+        return self._deduplication_key
+
+    @cached_property
+    def _deduplication_key(self) -> str:
         parameters = self.recipe.recipe.deduplication
         # Where an index lies and how much memory there is do not alter what is decided.
         dumped = parameters.model_dump(mode="json", exclude={"earlier", "memory_mib"}) if parameters else None
@@ -96,9 +109,14 @@ class Plan:
 
     def publication_key(self) -> str:
         """Key of everything that a finished run shows, names and URIs of shards included."""
+        return self._publication_key
+
+    @cached_property
+    def _publication_key(self) -> str:
         rest = {name: self.recipe.expanded[name] for name in ("name", "description", "retention", "limits")}
         shards = [shard.plain() for shard in self.shards]
-        return key_of("publication", PUBLICATION_VERSION, self.deduplication_key(), rest, shards)
+        written = [versions()["pyarrow"], shards]
+        return key_of("publication", PUBLICATION_VERSION, self.deduplication_key(), rest, written)
 
     def plain(self) -> dict[str, Any]:
         """``run.json``: what shall be done, from what, with what; no clock, no host."""

@@ -15,16 +15,17 @@ from curation.batch import Batch
 from pipelines.canonical import pretty_json
 from pipelines.card import dataset_card
 from pipelines.decisions import shard_decisions
+from pipelines.funnel import check_funnel
 from pipelines.inputs import Shard
 from pipelines.ledger import KEPT, VERDICTS, Resolution, ledger_batch, ledger_schema
 from pipelines.measures import Settled, replay
+from pipelines.output import PUBLISHED
 from pipelines.plan import Plan
 from pipelines.recipe import Retention
-from pipelines.statistics import Counts, amount, measure_counts, merge, stage_counts
+from pipelines.statistics import Counts, amount, measure_counts, merge, no_counts, stage_counts
 from pipelines.storage import MANIFEST, Storage
 from pipelines.tables import CORPUS, DROPPED, TableWriter
 
-FOLDERS = ("corpus", "ledger", "dropped")
 PUBLICATION = "publication"
 
 
@@ -49,8 +50,9 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
     mark = f"{PUBLICATION}/{plan.publication_key()[:16]}/part-{number:05d}"
     if storage.manifest(mark) is not None:
         return
-    names = {folder: f"{folder}/part-{number:05d}.parquet" for folder in FOLDERS}
-    statistics: Counts = {}
+    # The name says which publication it is of: what an attempt for another one writes late does no harm.
+    names = {folder: f"{folder}/part-{number:05d}-{plan.publication_key()[:8]}.parquet" for folder in PUBLISHED}
+    statistics = no_counts(plan.stages)
     decisions = shard_decisions(plan, storage, number)
     links, _ = plan.chain(shard)
     schema = ledger_schema(plan.stages)
@@ -69,12 +71,13 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
             writers["dropped"].write(_dropped(ledger, history, left, batch, resolution, plan.recipe.recipe.retention))
             statistics = merge(statistics, _batch_statistics(ledger, history, left, resolution))
         decisions.check()
+        check_funnel({**statistics, "stages_in_order": [stage.name for stage in plan.stages]})
         for folder, writer in writers.items():
             writer.close()
             rows[folder] = writer.rows
     files = []
-    for folder in FOLDERS:
-        if rows[folder]:
+    for folder in PUBLISHED:
+        if rows[folder] or folder == "ledger":  # which says even of an empty shard that nothing was in it
             files.append(names[folder])
         else:
             storage.delete(names[folder])
@@ -92,7 +95,7 @@ def finish_publication(plan: Plan, storage: Storage) -> dict[str, Any]:
         statistics = merge(statistics, mark["statistics"])
         for name, entry in mark["files"].items():
             files[name] = {**entry, "rows": mark["rows"][name.split("/")[0]]}
-    for folder in FOLDERS:
+    for folder in PUBLISHED:
         for name in storage.list(folder):
             if name not in files:
                 storage.delete(name)
@@ -190,7 +193,7 @@ def _batch_statistics(ledger: pa.Table, history: Sequence[Settled], left: np.nda
         if name in ledger.column_names
     }
     return {
-        "records": {name: int((verdicts == name).sum()) for name in VERDICTS} | {"read": len(verdicts)},
+        "records": {**{name: int((verdicts == name).sum()) for name in VERDICTS}, "read": len(verdicts)},
         "tokens": {"extracted": int(tokens.sum()), "published": int(kept_tokens[verdicts == KEPT].sum())},
         "stages": stages,
         "deduplication": deduplication,

@@ -8,11 +8,13 @@ race: both write the same bytes under the same names, so it does not matter who 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import posixpath
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -23,6 +25,9 @@ from curation.errors import InputError, RunError
 from pipelines.canonical import digest_bytes, digest_stream, pretty_json
 
 TEMPORARY = ".tmp-"
+_LEFTOVER = re.compile(re.escape(TEMPORARY) + r"[0-9]+-[0-9a-f]{8}$")
+# Errors that trying again does not mend; others, of reading as of writing, are worth another attempt.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES)
 MANIFEST = "manifest.json"
 
 
@@ -88,9 +93,9 @@ class Storage:
     def writer(self, name: str) -> Iterator[BinaryIO]:
         """A stream whose bytes become ``name`` when the block ends well, and vanish when it does not."""
         final = self.path(name)
-        self.filesystem.create_dir(posixpath.dirname(final), recursive=True)
         target = f"{final}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}" if self.local else final
         try:
+            self.filesystem.create_dir(posixpath.dirname(final), recursive=True)
             with self.filesystem.open_output_stream(target) as stream:
                 yield cast(BinaryIO, stream)
             if self.local:
@@ -98,10 +103,10 @@ class Storage:
                 os.replace(target, final)
                 _sync(posixpath.dirname(final))
         except BaseException as error:
-            if self.local:
-                with suppress(OSError):
-                    os.unlink(target)
-            if isinstance(error, OSError) and error.errno is not None:
+            # An object store has published what was written so far: data without a manifest, and now not even that.
+            with suppress(OSError):
+                self.filesystem.delete_file(target)
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise RunError(f"cannot write {final}: {os.strerror(error.errno)}; nothing was committed") from error
             raise
 
@@ -161,11 +166,17 @@ class Storage:
         infos = self.filesystem.get_file_info(selector)
         return sorted(info.path[len(prefix) :] for info in infos if info.type == pafs.FileType.File)
 
-    def sweep(self) -> int:
-        """Delete what killed attempts left behind (files that never got their final name); return how many."""
+    def sweep(self, folders: Iterable[str]) -> int:
+        """Delete what killed attempts left behind (files that never got their final name); return how many.
+
+        Args:
+            folders: below the root, to look into; files beside them are looked at too.
+        """
         if not self.local or not os.path.isdir(self.root):
             return 0
-        leftovers = [name for name in self.list("") if TEMPORARY in posixpath.basename(name)]
+        names = [name for folder in folders for name in self.list(folder)]
+        names += [entry.name for entry in os.scandir(self.root) if entry.is_file()]
+        leftovers = [name for name in names if _LEFTOVER.search(posixpath.basename(name))]
         for name in leftovers:
             self.delete(name)
         return len(leftovers)

@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 
 from curation.errors import RunError
 from pipelines.funnel import check_funnel
 from pipelines.ledger import DUPLICATE, KEPT, VERDICTS, totals
 from pipelines.look import FinishedRun
+from pipelines.output import FOLDERS, MARK, PUBLISHED
+from pipelines.storage import MANIFEST
 
 BATCH_PAIRS = 4096
+ABOUT = ("run.json", "statistics.json", "README.md")
 
 
 def verify_run(directory: str, deep: bool = True, on_progress: Callable[[int, int], None] | None = None) -> list[str]:
@@ -49,17 +54,36 @@ def _check_files(run: FinishedRun, deep: bool) -> str:
     files = run.manifest["files"]
     for name, entry in sorted(files.items()):
         if deep and run.storage.digest(name) != entry["digest"]:
-            raise RunError(f"{name}: its digest is not the one in manifest.json; the file was changed")
-    present = {n for folder in ("corpus", "ledger", "dropped") for n in run.storage.list(folder)}
+            raise RunError(
+                f"{name}: its digest is not the one in manifest.json; the file was changed.  Delete it and run the "
+                "same command again: it is written anew"
+            )
+        if name.endswith(".parquet") and _parquet_rows(run, name) != entry["rows"]:
+            raise RunError(f"{name} holds {_parquet_rows(run, name)} rows, manifest.json says {entry['rows']}")
+    present = {n for folder in PUBLISHED for n in run.storage.list(folder)} | _beside(run)
     strangers = sorted(present - set(files))
     if strangers:
         raise RunError(f"{strangers[0]}: not in manifest.json ({len(strangers)} such files)")
-    for folder in ("corpus", "ledger", "dropped"):
-        expected = sum(entry["rows"] for name, entry in files.items() if name.startswith(f"{folder}/"))
-        found = run.table(folder).count_rows()
-        if found != expected:
-            raise RunError(f"{folder}/ holds {found} rows, manifest.json says {expected}")
+    if run.manifest["key"] != run.run["publication_key"]:
+        raise RunError("manifest.json is of another run than run.json: their publication keys differ")
+    said, counted = run.manifest["totals"], run.statistics["records"]
+    if said != counted:
+        raise RunError(f"totals are {said} in manifest.json, {counted} in statistics.json")
+    missing = sorted({*ABOUT} - set(files))
+    if missing:
+        raise RunError(f"{missing[0]} is not in manifest.json")
     return f"{len(files)} files have the sizes{', digests' if deep else ''} and rows of manifest.json"
+
+
+def _parquet_rows(run: FinishedRun, name: str) -> int:
+    with run.storage.open(name) as stream:
+        return int(pq.read_metadata(stream).num_rows)
+
+
+def _beside(run: FinishedRun) -> set[str]:
+    """Files and folders of the root that no run writes; what is left over for later runs counts as its own."""
+    infos = run.storage.filesystem.get_file_info(pafs.FileSelector(run.storage.root))
+    return {info.base_name for info in infos} - {MANIFEST, MARK, "index", *ABOUT, *FOLDERS}
 
 
 def _check_ledger(run: FinishedRun, deep: bool) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from curation.errors import RunError
 from pipelines.deduplication.steps import phases
+from pipelines.output import FOLDERS, check_output, held
 from pipelines.plan import Plan
 from pipelines.publish import begin_publication, finish_publication, finished
 from pipelines.storage import Storage
@@ -73,22 +74,46 @@ def make_executor(backend: Literal["inline", "ray"], workers: int, address: str 
     return ThisProcess() if workers == 1 else ProcessPool(workers)
 
 
-def run(plan: Plan, output: str, start: Callable[[], Executor], watcher: Watcher | None = None) -> RunResult:
+def run(
+    plan: Plan,
+    output: str,
+    start: Callable[[], Executor],
+    watcher: Watcher | None = None,
+    inputs: Sequence[str] = (),
+) -> RunResult:
     """Run a plan, or go on with it, or find that it is finished.
 
     Args:
         output: root of the run.
         start: makes the executor; not called when there is nothing to do.
+        inputs: as the user named them, to see that the output is not among them.
 
     Raises:
+        InputError: for an output that is not a run's.
         RunError: when the run cannot keep its promise.  What was committed stays for the next attempt.
     """
     watcher = watcher or Silent()
     storage = Storage(output)
-    storage.sweep()
-    manifest = finished(plan, storage)
-    if manifest is not None:
-        return RunResult(manifest, did_nothing=True)
+    check_output(storage, plan.shards, inputs)
+    with held(storage):
+        storage.sweep(FOLDERS)
+        manifest = finished(plan, storage)
+        if manifest is not None:
+            return RunResult(manifest, did_nothing=True)
+        milled = _work(plan, storage, output, start, watcher)
+        manifest = finish_publication(plan, storage)
+        storage.sweep(FOLDERS)
+    computed: dict[str, int] = {}
+    for result in milled:
+        for stage in result["computed"]:
+            computed[stage] = computed.get(stage, 0) + 1
+    return RunResult(manifest, computed=computed)
+
+
+def _work(
+    plan: Plan, storage: Storage, output: str, start: Callable[[], Executor], watcher: Watcher
+) -> list[dict[str, Any]]:
+    """Everything up to the last part; returns what milling gave."""
     models_root = os.path.abspath(plan.recipe.models_root)
     job = Job(plan.plain(), models_root, _absolute(output), plan.publication_key())
     remember(job, plan)
@@ -104,12 +129,7 @@ def run(plan: Plan, output: str, start: Callable[[], Executor], watcher: Watcher
         _run_phase(executor, job, "publishing", tasks, watcher)
     finally:
         executor.close()
-    manifest = finish_publication(plan, storage)
-    computed: dict[str, int] = {}
-    for result in milled:
-        for stage in result["computed"]:
-            computed[stage] = computed.get(stage, 0) + 1
-    return RunResult(manifest, computed=computed)
+    return milled
 
 
 def _run_phase(executor: Executor, job: Job, title: str, tasks: list[Task], watcher: Watcher) -> None:

@@ -41,9 +41,15 @@ def test_a_manifest_counts_only_while_its_files_are_there(tmp_path: Path) -> Non
 def test_leftovers_of_killed_attempts_are_swept(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     storage.write("a", b"1")
-    (tmp_path / "a.tmp-77-deadbeef").write_bytes(b"half")
-    assert storage.sweep() == 1
-    assert storage.list("") == ["a"]
+    storage.write("shards/b", b"1")
+    for name in ("a.tmp-77-deadbeef", "shards/b.tmp-77-deadbeef"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in ("keep.tmp-me", "shards/b.tmp-77"):
+        (tmp_path / name).write_bytes(b"not a leftover")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "c.tmp-77-deadbeef").write_bytes(b"in a folder that is no run's")
+    assert storage.sweep(["shards"]) == 2
+    assert storage.list("") == ["a", "keep.tmp-me", "mine/c.tmp-77-deadbeef", "shards/b", "shards/b.tmp-77"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
