@@ -67,7 +67,8 @@ def pipeline(model: Path, batch_size: int, arguments: argparse.Namespace) -> Cal
             device=0 if cuda else -1,
             dtype=torch.bfloat16 if cuda else torch.float32,
         )
-    options = {"truncation": True, "max_length": arguments.max_tokens, "batch_size": batch_size}
+    most = min(arguments.max_tokens, run.tokenizer.model_max_length)  # as ours: what the model was fitted to read
+    options = {"truncation": True, "max_length": most, "batch_size": batch_size}
     return lambda texts: [found["label"] for found in run(texts, **options)]
 
 

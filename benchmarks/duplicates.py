@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import multiprocessing
 import os
 import random
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -75,17 +75,38 @@ def document(number: int, pool: list[list[str]], words: int) -> list[str]:
 
 
 def make_shards(folder: Path, count: int, words: int) -> list[str]:
-    """Write the shards that are not there yet."""
-    pool = sentences()
-    paths = []
-    for first in range(0, count, SHARD):
-        path = folder / f"d{words}-{first:08d}-{min(first + SHARD, count):08d}.parquet"
-        if not path.exists():
-            numbers = range(first, min(first + SHARD, count))
-            texts = pa.array([" ".join(document(number, pool, words)) for number in numbers], pa.large_string())
-            pq.write_table(pa.table({"id": [str(n) for n in numbers], "text": texts}), path, compression="zstd")
-        paths.append(str(path))
-    return paths
+    """Write the shards that are not there yet, with one process for each processor."""
+    wanted = [
+        (folder / f"d{words}-{first:08d}-{min(first + SHARD, count):08d}.parquet", first, min(first + SHARD, count))
+        for first in range(0, count, SHARD)
+    ]
+    missing = [(path, range(first, end), words) for path, first, end in wanted if not path.exists()]
+    if missing:
+        with multiprocessing.get_context("spawn").Pool(initializer=_load) as pool:
+            pool.map(_write, missing, chunksize=1)
+    return [str(path) for path, _, _ in wanted]
+
+
+_pool: list[list[str]] = []
+
+
+def _load() -> None:
+    _pool.extend(sentences())
+
+
+def _write(task: tuple[Path, range, int]) -> None:
+    path, numbers, words = task
+    texts = pa.array([" ".join(document(number, _pool, words)) for number in numbers], pa.large_string())
+    pq.write_table(pa.table({"id": [str(n) for n in numbers], "text": texts}), path, compression="zstd")
+
+
+def peak_mib(process: str) -> float:
+    """Greatest resident memory that a process has had, by its number or ``self``."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
 def run_once(paths: list[str], output: Path, workers: int, memory: int) -> dict[str, float]:
@@ -108,15 +129,17 @@ def one(recipe: str, output: str, workers: int, paths: list[str]) -> None:
     from workers.driver import Silent, make_executor, run
 
     began: list[tuple[str, float]] = []
-    most = 0
+    most, worker = 0, 0.0
 
     class Clock(Silent):
         def phase(self, name: str, total: int) -> None:
             began.append((name, time.perf_counter()))
 
         def advance(self, amount: int, what: str) -> None:
-            nonlocal most
-            folder = Path(output)
+            nonlocal most, worker
+            folder, own = Path(output), os.getpid()
+            children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+            worker = max([worker, *map(peak_mib, children)])
             if len(began) > 1:
                 most = max(most, sum(f.stat().st_size for f in (folder / "deduplication").rglob("*") if f.is_file()))
 
@@ -128,8 +151,8 @@ def one(recipe: str, output: str, workers: int, paths: list[str]) -> None:
         seconds[name] = seconds.get(name, 0) + end - start
     result = {
         **seconds,
-        "driver MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "worker MiB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "driver MiB": peak_mib("self"),
+        "worker MiB": worker,
         "scratch MB": most / 1e6,
     }
     print(json.dumps(result))

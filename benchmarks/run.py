@@ -66,7 +66,7 @@ def domain_model() -> Path:
     """Folder of a classifier; fitted when it is not there."""
     folder = MODELS / "domain"
     if not (folder / "config.json").exists():
-        small = ["--epochs", "2", "--max-tokens", "64", "--max-per-label", "80"]
+        small = ["--epochs", "1", "--max-tokens", "256", "--max-per-label", "80"]
         call(sys.executable, "-m", "cli.main", "fit", "domain", labelled(), "-o", folder, *small)
     return folder
 

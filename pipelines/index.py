@@ -111,6 +111,12 @@ class Index:
     @property
     def segments(self) -> list[Segment]:
         """Sorted runs in order."""
+        for folder in self._folders:
+            if self.storage.manifest(folder) is None:
+                raise InputError(
+                    "this sorted run is damaged or gone; add its corpus again: gristmill index add",
+                    self.storage.path(folder),
+                )
         return [self._segment(folder) for folder in self._folders]
 
     def _segment(self, folder: str) -> Segment:
@@ -128,6 +134,8 @@ class Index:
             Number of documents added; 0 when this very corpus is in the index.
         """
         parts = corpus_parts(run, name)
+        present = [folder for folder in self._folders if self.storage.manifest(folder) is not None]
+        self._replace(present, self._retracted)  # what is damaged or gone is made again, where it is of this corpus
         known = {(part.version, part.file) for segment in self.segments for part in segment.parts}
         groups = _groups([part for part in parts if (part.version, part.file) not in known])
         added = done = 0

@@ -11,7 +11,6 @@ import hashlib
 import posixpath
 import tempfile
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,7 +103,7 @@ class Step:
 
     def mapped(self, name: str) -> np.ndarray:
         """All records, mapped into memory without a check of digests: for reading a few of many."""
-        return _mapped(self.storage.uri, _path(self.folder, name), _plain(self.dtype(name)), sum(self.sizes(name)))
+        return _mapped(self.storage, _path(self.folder, name), self.dtype(name), sum(self.sizes(name)))
 
     def _open(self, name: str) -> Any:
         path = _path(self.folder, name)
@@ -120,9 +119,7 @@ def corrupt(storage: Storage, folder: str, name: str, what: str) -> RunError:
     return RunError(f"{path}: {what} is not what was written (its digest differs); run again and it is made anew")
 
 
-@lru_cache(maxsize=64)
-def _mapped(uri: str, path: str, dtype: Any, count: int) -> np.ndarray:
-    storage, type_ = Storage(uri), _dtype(dtype)
+def _mapped(storage: Storage, path: str, type_: np.dtype, count: int) -> np.ndarray:
     if count == 0:
         return np.empty(0, type_)
     if storage.local:

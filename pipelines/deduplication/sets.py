@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -122,6 +123,14 @@ class _Holder:
     place: np.ndarray  # of each wanted document, in the holder's files
     wanted: np.ndarray  # which of the wanted documents lie here
 
+    @cached_property
+    def minima(self) -> np.ndarray:
+        return self.step.mapped("minima")
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        return self.step.mapped("values")
+
 
 @dataclass
 class Sketches:
@@ -162,7 +171,7 @@ class Sketches:
         result = np.zeros((len(self.numbers), permutations), _word(self.work))
         for holder in self._holders:
             stored = np.cumsum(holder.documents["stored"] > 0) - 1
-            rows = holder.step.mapped("minima").reshape(-1, permutations)[stored[holder.place]]
+            rows = holder.minima.reshape(-1, permutations)[stored[holder.place]]
             if not np.array_equal(row_checks(rows), holder.documents["minima_check"][holder.place]):
                 raise corrupt(self.work.storage, holder.step.folder, "minima", "a signature")
             result[holder.wanted] = rows
@@ -175,7 +184,7 @@ class Sketches:
             chosen = np.isin(holder.wanted, rows)
             if not chosen.any():
                 continue
-            whole = ShingleSets(holder.offsets, holder.step.mapped("values"))
+            whole = ShingleSets(holder.offsets, holder.values)
             found = whole.take(holder.place[chosen])
             if not np.array_equal(checks(found.offsets, found.values), holder.documents["check"][holder.place[chosen]]):
                 raise corrupt(self.work.storage, holder.step.folder, "values", "a set of shingles")

@@ -13,12 +13,14 @@ import pytest
 
 from benchmarks import oracle
 from curation.duplicates.find import find_duplicates
-from pipelines.deduplication import large, order, pairs, work
+from curation.errors import InputError, RunError
+from pipelines.deduplication import large, order, pairs, steps, work
 from pipelines.index import Index, prepare_earlier
 from pipelines.recipe import load_recipe
 from pipelines.verify import verify_run
 from tests.support.corpus import HAN, write_jsonl
-from tests.support.runs import rows, run_recipe, tree, write_recipe
+from tests.support.runs import plan_of, rows, run_recipe, tree, write_recipe
+from workers import tasks
 
 RECIPE = "name: {name}\nstages:\n  - stage: extraction\ndeduplication:\n  memory_mib: 16\n{more}"
 
@@ -192,3 +194,97 @@ def index_settings(folder: Path) -> dict[str, Any]:
     parameters = load_recipe(recipe(folder)).recipe.deduplication
     assert parameters is not None
     return settings_for(parameters)
+
+
+def test_a_retracted_document_gives_its_duplicates_back(tmp_path: Path) -> None:
+    original = " ".join(f"word{number}" for number in range(60))
+    copy = original.replace("word30", "changed")
+    run_recipe(recipe(tmp_path, name="first"), shards_of(tmp_path / "1", [original, "else"], 1), tmp_path / "night1")
+    more = f"  earlier: ['{tmp_path / 'night1'}']\n"
+    second, shards = recipe(tmp_path, more, "second"), shards_of(tmp_path / "2", [copy, copy, "more"], 1)
+    prepare_earlier(load_recipe(second))
+    run_recipe(second, shards, tmp_path / "night2")
+    assert [row["verdict"] for row in rows(tmp_path / "night2")].count("duplicate") == 2
+    witness = next(row["witness"] for row in rows(tmp_path / "night2") if row["witness"])
+    index = Index(str(tmp_path / "night1"))
+    assert [twin.id for twin in index.twins(copy)] == [witness]
+    assert index.retract([witness, "0" * 32]) == [witness]
+    assert Index(str(tmp_path / "night1")).twins(copy) == []
+    again = run_recipe(second, shards, tmp_path / "night2")
+    assert not again.did_nothing and again.computed == {}
+    assert [row["verdict"] for row in rows(tmp_path / "night2")].count("duplicate") == 1
+    assert {row["witness_dataset"] for row in rows(tmp_path / "night2")} == {None}
+    index.compact()
+    run_recipe(second, shards, tmp_path / "night2")
+    assert [row["verdict"] for row in rows(tmp_path / "night2")].count("duplicate") == 1
+
+
+def test_twins_are_those_of_brute_force(tmp_path: Path) -> None:
+    collection = [text for text in texts(3) if text.strip()]
+    run_recipe(recipe(tmp_path), shards_of(tmp_path, collection, 2), tmp_path / "out")
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    index.add(str(tmp_path / "out"))
+    corpus = {row["id"]: row["text"] for row in rows(tmp_path / "out", "corpus")}
+    for text in collection[:40]:
+        mine = oracle.shingles(text)
+        expected = {}
+        for id_, other in corpus.items():
+            both = len(mine & oracle.shingles(other))
+            if 5 * both > 4 * len(mine | oracle.shingles(other)):
+                expected[id_] = both
+        assert {twin.id: twin.shared for twin in index.twins(text)} == expected
+
+
+@pytest.mark.parametrize("file", ["prints", "ids"])
+def test_a_damaged_index_is_refused_by_name(file: str, tmp_path: Path) -> None:
+    run_recipe(recipe(tmp_path, name="first"), shards_of(tmp_path / "1", texts(1), 1), tmp_path / "night1")
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    index.add(str(tmp_path / "night1"))
+    path = next((tmp_path / "index").rglob(f"{file}.records"))
+    data = bytearray(path.read_bytes())
+    for at in range(0, len(data), 50):
+        data[at] ^= 1
+    path.write_bytes(data)
+    second = recipe(tmp_path, f"  earlier: ['{tmp_path / 'index'}']\n", "second")
+    with pytest.raises(RunError, match=rf"{file}\.records.*digest differs"):
+        run_recipe(second, shards_of(tmp_path / "2", texts(1), 1), tmp_path / "night2")
+    # What was damaged is out of the account; the corpus can be added again.
+    index = Index(str(tmp_path / "index"))
+    assert index.add(str(tmp_path / "night1")) > 0
+    run_recipe(second, shards_of(tmp_path / "2", texts(1), 1), tmp_path / "night2")
+    assert len(verify_run(str(tmp_path / "night2"))) == 6
+
+
+@pytest.mark.parametrize("step", ["keys", "order", "copies", "prints", "pairs", "merge", "sets", "verify"])
+def test_a_damaged_step_is_noticed_and_made_again(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = shards_of(tmp_path, texts(8), 2)
+    run_recipe(recipe(tmp_path), shards, tmp_path / "whole")
+    damaged: list[Path] = []
+    perform = steps.perform
+
+    def damage_one(plan: Any, storage: Any, name: str, part: int) -> None:
+        perform(plan, storage, name, part)
+        if name == step and not damaged:
+            path = max((tmp_path / "out").rglob(f"{step}/00000/*.records"), key=lambda file: file.stat().st_size)
+            path.write_bytes(bytes(byte ^ 8 for byte in path.read_bytes()))
+            damaged.append(path)
+
+    monkeypatch.setattr(tasks, "perform_step", damage_one)
+    with pytest.raises(RunError, match=r"digest differs\); run again"):
+        run_recipe(recipe(tmp_path), shards, tmp_path / "out")
+    assert damaged and not (tmp_path / "out" / "manifest.json").exists()
+    run_recipe(recipe(tmp_path), shards, tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_an_index_of_other_settings_is_refused(tmp_path: Path) -> None:
+    run_recipe(recipe(tmp_path, name="first"), shards_of(tmp_path / "1", texts(1), 1), tmp_path / "night1")
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    index.add(str(tmp_path / "night1"))
+    for setting, name in (("  seed: 2\n", "seed"), ("  scheme: affine64\n", "scheme"), ("  recall: 0.9\n", "perm")):
+        other = recipe(tmp_path, f"{setting}  earlier: ['{tmp_path / 'index'}']\n", "other")
+        with pytest.raises(InputError, match=f"the index was made with {name}"):
+            plan_of(other, tmp_path / "1")
+    nowhere = recipe(tmp_path, "  earlier: [nowhere]\n", "nowhere")
+    with pytest.raises(InputError, match="neither an index nor a finished run"):
+        plan_of(nowhere, tmp_path / "1")
