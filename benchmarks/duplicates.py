@@ -129,17 +129,23 @@ def one(recipe: str, output: str, workers: int, paths: list[str]) -> None:
     from workers.driver import Silent, make_executor, run
 
     began: list[tuple[str, float]] = []
-    most, worker = 0, 0.0
+    most = 0
+    peaks: dict[str, float] = {}
+
+    def children() -> list[str]:
+        own = os.getpid()
+        return Path(f"/proc/{own}/task/{own}/children").read_text().split()
 
     class Clock(Silent):
         def phase(self, name: str, total: int) -> None:
             began.append((name, time.perf_counter()))
+            for child in children():
+                Path(f"/proc/{child}/clear_refs").write_text("5")  # its peak begins anew
 
         def advance(self, amount: int, what: str) -> None:
-            nonlocal most, worker
-            folder, own = Path(output), os.getpid()
-            children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-            worker = max([worker, *map(peak_mib, children)])
+            nonlocal most
+            folder, name = Path(output), began[-1][0]
+            peaks[name] = max([peaks.get(name, 0.0), *map(peak_mib, children())])
             if len(began) > 1:
                 most = max(most, sum(f.stat().st_size for f in (folder / "deduplication").rglob("*") if f.is_file()))
 
@@ -152,7 +158,7 @@ def one(recipe: str, output: str, workers: int, paths: list[str]) -> None:
     result = {
         **seconds,
         "driver MiB": peak_mib("self"),
-        "worker MiB": worker,
+        **{f"worker MiB, {name}": peak for name, peak in peaks.items()},
         "scratch MB": most / 1e6,
     }
     print(json.dumps(result))

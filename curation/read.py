@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+from pydantic import Field, field_validator
 
 from curation.batch import Batch
 from curation.errors import DocumentError
@@ -21,6 +23,8 @@ DOCUMENT_KINDS = frozenset({"response", "resource", "conversion", "document"})
 BATCH_RECORDS = 1024
 BATCH_BYTES = 32 << 20
 
+_MEDIA_TYPE = re.compile(r"[^\s;,]+")
+
 TRANSIENT = ("content", "declared_charset", "text")
 
 
@@ -29,17 +33,17 @@ class ReadParameters(Parameters):
 
     Attributes:
         http_status: the only status of an HTTP response that is kept.
-        media_types: content types that can hold a document.
+        media_types: content types that can hold a document, without parameters; case does not matter.
         untyped: whether a response without a content type is tried.
-        max_record_bytes: a longer record (decompressed) is quarantined.
+        max_record_bytes: a longer record, line or row (decompressed) is quarantined.
         verify_digests: whether WARC-Block-Digest is checked where it is given.
         text_field, html_field, id_field, url_field, date_field: columns of JSONL and Parquet sources.
     """
 
-    http_status: int = 200
+    http_status: int = Field(default=200, ge=100, le=599)
     media_types: tuple[str, ...] = ("text/html", "application/xhtml+xml", "text/plain")
     untyped: bool = True
-    max_record_bytes: int = 32 << 20
+    max_record_bytes: int = Field(default=32 << 20, ge=1 << 10, le=1 << 30)
     verify_digests: bool = True
     text_field: str = "text"
     html_field: str | None = None
@@ -47,12 +51,24 @@ class ReadParameters(Parameters):
     url_field: str | None = None
     date_field: str | None = None
 
+    @field_validator("media_types")
+    @classmethod
+    def _as_compared(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """As the content types of records are written."""
+        types = tuple(type_.strip().lower() for type_ in value)
+        if not types:
+            raise ValueError("without a media type no page is a document; name at least one, such as text/html")
+        for type_ in types:
+            if not _MEDIA_TYPE.fullmatch(type_):
+                raise ValueError(f"a media type without parameters is expected, such as text/html, not {type_!r}")
+        return types
+
 
 class Read(Stage):
     """Facts about each record; what is no document ends here under its own rule."""
 
     name: ClassVar[str] = "read"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Parameters: ClassVar[type[Parameters]] = ReadParameters
     parameters: ReadParameters
     deciding: ClassVar[frozenset[str]] = frozenset({"http_status"})

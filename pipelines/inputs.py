@@ -17,15 +17,18 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, cast
+from urllib.parse import quote, unquote
 
 import pyarrow.fs as pafs
 
 from curation.errors import InputError
-from curation.sources import detect_format
+from curation.sources import FORMATS, detect_format
+from curation.sources.formats import find_format
 from pipelines.canonical import digest_stream, key_of
 from pipelines.storage import resolve
 
 GLOB = "*?["
+_PLAIN = "/:@!$&'()*+,;=~"  # what may stand in the path of a URI as it is, beside letters and digits
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ def find_shards(
     """Expand inputs to shards, sorted by identity so that the order of inputs does not matter.
 
     Args:
-        inputs: local paths, folders, globs, URIs, or lists of paths (``*.paths``, ``*.paths.gz``, ``*.txt``
-            lists as Common Crawl publishes them: one path a line).
+        inputs: local paths, folders, globs, URIs, or lists of paths (``*.paths``, ``*.paths.gz``, as Common
+            Crawl publishes them: one path a line).
         base: what the lines of a path list are relative to; default the folder of the list.
         on_progress: called with (files done, files in all) while digests are computed.
 
@@ -95,13 +98,13 @@ def find_shards(
 
 
 def _expand(entry: str, base: str | None) -> Iterable[str]:
-    if entry.endswith((".paths", ".paths.gz")):
+    if _without_query(entry).endswith((".paths", ".paths.gz")):
         return _expand_list(entry, base)
     if "://" not in entry:
         entry = os.path.abspath(os.path.expanduser(entry))
     filesystem, path = resolve(entry)
     if any(char in path for char in GLOB) and filesystem.get_file_info(path).type == pafs.FileType.NotFound:
-        found = [_with_scheme(entry, match) for match in _glob(filesystem, path)]
+        found = [_address(match, entry, filesystem, path) for match in _glob(filesystem, path)]
         if not found:
             raise InputError("the pattern matches no file", entry)
         return found
@@ -114,12 +117,29 @@ def _expand(entry: str, base: str | None) -> Iterable[str]:
 
 
 def _expand_folder(filesystem: pafs.FileSystem, path: str, entry: str) -> list[str]:
+    """The shards below a folder.  Other files lie beside them in most folders (``_SUCCESS``, a README, checksums)."""
     infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
-    files = [info.path for info in infos if info.type == pafs.FileType.File]
-    visible = [file for file in files if not any(part.startswith(".") for part in file[len(path) :].split("/"))]
-    if not visible:
-        raise InputError("the folder holds no file", entry)
-    return [_with_scheme(entry, file) for file in visible]
+    files = sorted(info.path for info in infos if info.type == pafs.FileType.File)
+    shards = [file for file in files if find_format(file) and not _is_hidden(file[len(path) :])]
+    if shards:
+        return [_address(file, entry, filesystem, path) for file in shards]
+    raise InputError(_why_nothing([file[len(path) :].lstrip("/") for file in files]), entry)
+
+
+def _why_nothing(files: list[str]) -> str:
+    """What is wrong with a folder that holds no shard, by the files that it holds."""
+    if not files:
+        return "the folder holds no file"
+    hidden = next(filter(find_format, files), None)
+    if hidden:
+        return f"in a folder, names that begin with . or _ do not count; name {hidden!r} by itself to have it read"
+    known = " ".join(sorted(FORMATS))
+    return f"the folder holds no file of a known format, {files[0]!r} is none; understood are {known}"
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether a name on the way says that it is no data: what tools leave behind, and what is not complete."""
+    return any(part.startswith((".", "_")) for part in path.split("/"))
 
 
 def _expand_list(entry: str, base: str | None) -> list[str]:
@@ -134,12 +154,24 @@ def _expand_list(entry: str, base: str | None) -> list[str]:
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(1 << 30)
         except (OSError, EOFError) as error:
             raise InputError(f"the list of paths is damaged: {error}", entry) from None
-    root = base if base is not None else posixpath.dirname(entry)
+    if base is None:
+        root, options = _split_options(entry, filesystem)
+        root = posixpath.dirname(_without_query(root))
+    else:
+        root, options = _split_options(base, resolve(base)[0])
     lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
     paths = [line for line in lines if line and not line.startswith("#")]
     if not paths:
         raise InputError("the list names no path", entry)
-    return [found for line in paths for found in _expand(line if "://" in line else posixpath.join(root, line), None)]
+    return [found for line in paths for found in _expand(_joined(root, line, options), None)]
+
+
+def _joined(root: str, line: str, options: str) -> str:
+    """A line of a list as an input of its own."""
+    if "://" in line:
+        return line
+    path = posixpath.join(root, line)
+    return path + options if "://" in path else path
 
 
 def _glob(filesystem: pafs.FileSystem, pattern: str) -> list[str]:
@@ -163,11 +195,49 @@ def _match_parts(parts: list[str], pattern: list[str]) -> bool:
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _match_parts(parts[1:], pattern[1:])
 
 
-def _with_scheme(entry: str, path: str) -> str:
+def _without_query(uri: str) -> str:
+    return uri.split("?", 1)[0] if "://" in uri else uri
+
+
+def _split_options(uri: str, filesystem: pafs.FileSystem) -> tuple[str, str]:
+    """A URI without its options, and these with their question mark.
+
+    Options are Arrow's (``s3://bucket/key?endpoint_override=…``): they say how to reach the store, so they hold for
+    all that lies in it.  To fsspec a question mark is part of the name.
+    """
+    if "://" not in uri or _is_fsspec(filesystem):
+        return uri, ""
+    body, mark, options = uri.partition("?")
+    return body, mark + options
+
+
+def _is_fsspec(filesystem: pafs.FileSystem) -> bool:
+    return isinstance(filesystem, pafs.PyFileSystem) and isinstance(filesystem.handler, pafs.FSSpecHandler)
+
+
+def _address(found: str, entry: str, filesystem: pafs.FileSystem, path: str) -> str:
+    """How to reach a file that was found below an entry.
+
+    Args:
+        found: its path inside the filesystem.
+        entry: path or URI that was given; what stands in it before the path (scheme, host, credentials) and
+            behind it (options) is that of the file too.
+        path: of the entry, inside the filesystem.
+    """
     if "://" not in entry:
-        return path
-    scheme = entry.split("://", 1)[0]
-    return f"{scheme}://{path.lstrip('/')}" if scheme != "file" else f"file://{path}"
+        return found
+    if entry.startswith("file://"):  # whoever has opened it: Arrow opens what is found, or its encoding would differ
+        return f"file://{quote(found, safe=_PLAIN)}"
+    body, options = _split_options(entry, filesystem)
+    inner = path.strip("/")
+    body = body.rstrip("/") if inner else body
+    # Arrow's URIs are percent-encoded, those of fsspec are not.
+    decode: Callable[[str], str] = str if _is_fsspec(filesystem) else unquote
+    at = next((at for at in range(len(body), -1, -1) if decode(body[at:]) == inner), None)
+    if at is None:  # some of fsspec's filesystems rewrite paths; Arrow leaves them as they are
+        return str(filesystem.handler.fs.unstrip_protocol(found))
+    found = found if _is_fsspec(filesystem) else quote(found, safe=_PLAIN)
+    return body[:at] + found.lstrip("/") + options
 
 
 def _size_and_digest(uri: str) -> tuple[int, str]:
@@ -186,7 +256,7 @@ def _size_and_digest(uri: str) -> tuple[int, str]:
 
 def _store_digest(filesystem: pafs.FileSystem, path: str) -> str | None:
     """The object store's own digest of an object, where it tells one."""
-    if isinstance(filesystem, pafs.PyFileSystem) and isinstance(filesystem.handler, pafs.FSSpecHandler):
+    if _is_fsspec(filesystem):
         info = filesystem.handler.fs.info(path)
         tag = info.get("ETag") or info.get("etag") or info.get("md5Hash")
         return f"etag:{str(tag).strip(chr(34))}" if tag else None
@@ -194,8 +264,8 @@ def _store_digest(filesystem: pafs.FileSystem, path: str) -> str | None:
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:
-    """For each URI the fewest last parts of its path that no other shares."""
-    parts = [uri.split("/") for uri in uris]
+    """For each URI the fewest last parts of its path that no other shares; all of it where only a query differs."""
+    parts = [_without_query(uri).split("/") for uri in uris]
     names = [""] * len(uris)
     undecided = list(range(len(uris)))
     length = 1
@@ -206,4 +276,5 @@ def _short_names(uris: Sequence[str]) -> list[str]:
             names[index] = tails[index]
         undecided = [i for i in undecided if count[tails[i]] > 1 and length < len(parts[i])]
         length += 1
-    return names
+    count = Counter(names)
+    return [uri if count[name] > 1 else name for uri, name in zip(uris, names, strict=True)]

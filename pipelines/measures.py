@@ -29,6 +29,10 @@ ERROR_CLASS = pa.field("error_class", pa.string())
 ERROR_DETAIL = pa.field("error_detail", pa.string())
 TEXT = pa.field("text", pa.large_string())
 
+# How a RuntimeError begins that says: memory is short, on a GPU or on a processor; a GPU gave up; too many threads.
+_NO_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "[enforce fail at alloc_cpu")
+_NO_MACHINE = ("CUDA error", "cuDNN error", "can't start new thread")
+
 
 def file_schema(stage: Stage) -> pa.Schema:
     """Columns of a stage's file: its measures, the text where it changes it, errors."""
@@ -248,14 +252,21 @@ def measure_guarded(stage: Stage, batch: Batch) -> Measured:
 
     When measuring raises, the batch is bisected down to the documents that are to blame; these get an
     error with the name of what was raised, all others are measured as if nothing had been.
+
+    Raises:
+        RunError, OSError, MemoryError: when the machine failed, not a document.  What passes must not become a
+            verdict, so the shard as a whole is tried again.
     """
     if len(batch) == 0:
         return Measured(null_columns(stage, 0), pa.array([], TEXT.type) if stage.changes_text else None)
     try:
         return stage.measure(batch)
-    except (RunError, OSError):
-        raise  # the machine failed, not a document: the shard is tried again
+    except (RunError, OSError, MemoryError):
+        raise
     except Exception as error:
+        fault = _machine_fault(stage, error)
+        if fault is not None:
+            raise fault from error
         if len(batch) > 1:
             half = len(batch) // 2
             parts = [measure_guarded(stage, Batch(batch.table.slice(0, half)))]
@@ -264,6 +275,22 @@ def measure_guarded(stage: Stage, batch: Batch) -> Measured:
         blame = error if isinstance(error, DocumentError) else _blame(stage, error)
         text = pa.array([""], TEXT.type) if stage.changes_text else None
         return Measured(null_columns(stage, 1), text, {0: blame})
+
+
+def _machine_fault(stage: Stage, error: Exception) -> OSError | MemoryError | None:
+    """What to raise for a RuntimeError that no document is to blame for; None for all other errors.
+
+    Known by name and text: torch is not imported to find out, nor by a driver that is told about it.
+    """
+    said = str(error).strip().split("\n")[0]
+    message = f"{stage.name}: {said}"
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return MemoryError(message)
+    if isinstance(error, RuntimeError) and said.startswith(_NO_MEMORY):
+        return MemoryError(message)
+    if isinstance(error, RuntimeError) and said.startswith(_NO_MACHINE):
+        return OSError(message)
+    return None
 
 
 def _blame(stage: Stage, error: Exception) -> DocumentError:

@@ -110,7 +110,8 @@ def read_shard(plan: Plan, shard: Shard) -> Iterator[pa.Table]:
     read = plan.stages[0]
     assert isinstance(read, Read)
     parameters = read.parameters
-    limits = ReadLimits(max_record_bytes=parameters.max_record_bytes)
+    longest = parameters.max_record_bytes  # a document is a document, whatever it lies in
+    limits = ReadLimits(max_record_bytes=longest, max_line_bytes=longest, max_row_bytes=longest)
     options = SourceOptions(
         text_field=parameters.text_field,
         html_field=parameters.html_field,

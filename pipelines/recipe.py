@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curation.errors import InputError
@@ -23,13 +25,14 @@ from pipelines.registry import STAGES, stage_class, suggestion
 from pipelines.yaml_source import YamlSource, read_yaml
 
 PACKAGED = ("crawl", "fineweb", "ccnet")
+FINEST_THRESHOLD = 10**6
 MODELS_VARIABLE = "GRISTMILL_MODELS"
 
 
 class Section(BaseModel):
     """A part of a recipe; unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class Priority(Section):
@@ -75,11 +78,13 @@ class Deduplication(Section):
     @classmethod
     def _is_similarity(cls, value: str) -> str:
         try:
-            fraction = Fraction(value)
-        except (ValueError, ZeroDivisionError):
+            fraction = Fraction(Decimal(value))
+        except (InvalidOperation, ValueError, OverflowError):
             raise ValueError(f"a decimal number such as 0.8 is expected, not {value!r}") from None
         if not Fraction(1, 10) <= fraction < 1:
             raise ValueError("a similarity threshold lies in [0.1, 1)")
+        if fraction.denominator > FINEST_THRESHOLD:
+            raise ValueError("a similarity threshold has at most six decimals")
         return value
 
 
@@ -217,6 +222,8 @@ def _build_stage(
 ) -> tuple[Stage, Parameters]:
     if "stage" not in entry:
         raise InputError("each entry of 'stages' needs a 'stage' with its name", source.where(path))
+    if not isinstance(entry["stage"], str):
+        raise InputError("the name of a stage is a word", source.where((*path, "stage")))
     cls = stage_class(entry["stage"], source.where((*path, "stage")))
     given = {name: value for name, value in entry.items() if name != "stage"}
     try:
@@ -258,19 +265,38 @@ def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[
 
 
 def _check_columns(recipe: Recipe, stages: list[Stage], source: YamlSource) -> None:
-    """No two stages may measure one column, and priorities must name columns that will exist."""
+    """No two stages may measure one column, and priorities must name columns that will exist and have an order."""
     owners: dict[str, str] = {}
-    for index, stage in enumerate([Read(recipe.read), *stages]):
-        for column in stage.schema.names:
+    schemas = [stage.schema for stage in (Read(recipe.read), *stages)]
+    for index, (stage, schema) in enumerate(zip((Read(recipe.read), *stages), schemas, strict=True)):
+        for column in schema.names:
             if column in owners:
                 message = f"stages {owners[column]!r} and {stage.name!r} both measure {column!r}"
                 raise InputError(message, source.where(("stages", index - 1)))
             owners[column] = stage.name
     for number, priority in enumerate(recipe.deduplication.priority if recipe.deduplication else ()):
-        if priority.column not in owners and priority.column != "token_count":
-            known = [*owners, "token_count"]
-            message = f"unknown column {priority.column!r}{suggestion(priority.column, known)}"
-            raise InputError(message, source.where(("deduplication", "priority", number, "column")))
+        fault = _priority_fault(priority.column, schemas)
+        if fault:
+            raise InputError(fault, source.where(("deduplication", "priority", number, "column")))
+
+
+def _priority_fault(column: str, schemas: list[pa.Schema]) -> str | None:
+    """Why documents cannot be ordered by a column, None if they can."""
+    from curation.size import Size, SizeParameters  # compiles; only recipes that deduplicate need it
+
+    always = pa.schema([*Size(SizeParameters()).schema, pa.field("token_count", pa.int32())])
+    owner = next((schema for schema in (*schemas, always) if column in schema.names), None)
+    if owner is None:
+        return f"unknown column {column!r}{suggestion(column, [name for s in (*schemas, always) for name in s.names])}"
+    if _has_order(owner.field(column).type):
+        return None
+    fit = [field.name for schema in (owner, always) for field in schema if _has_order(field.type)]
+    found = owner.field(column).type
+    return f"{column!r} is of type {found}; a priority is a number or boolean, such as {', '.join(fit)}"
+
+
+def _has_order(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_))
 
 
 __all__ = ["PACKAGED", "STAGES", "LoadedRecipe", "Recipe", "build_recipe", "load_recipe", "rebuild_recipe"]

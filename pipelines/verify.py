@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from curation.errors import RunError
+from curation.errors import InputError, RunError
+from curation.sources.formats import detect_format, line_packing
 from pipelines.funnel import check_funnel
+from pipelines.inputs import Shard
 from pipelines.ledger import DUPLICATE, KEPT, VERDICTS, totals
 from pipelines.look import FinishedRun
 from pipelines.output import FOLDERS, MARK, PUBLISHED
@@ -121,15 +123,19 @@ def _check_reasons(ledger: pa.Table, statistics: dict[str, Any]) -> None:
 
 
 def _check_places(run: FinishedRun, deep: bool) -> str:
-    """Every stored byte of a shard belongs to exactly one record."""
+    """Every stored byte of a shard belongs to exactly one record; of compressed JSON Lines, every byte of the text."""
     table = run.table("ledger").to_table(columns=["shard", "offset", "length", "inner_offset"])
-    sizes = {shard["name"]: shard["size"] for shard in run.run["shards"]}
+    shards = {shard["name"]: Shard(**shard) for shard in run.run["shards"]}
     names = table.column("shard").to_pylist()
     order = np.lexsort((table.column("inner_offset").to_numpy(), table.column("offset").to_numpy(), names))
     places = table.take(pa.array(order))
-    checked = 0
+    formats = {name: detect_format(shard.uri) for name, shard in shards.items()}
+    missing = {name for name, format_ in formats.items() if format_ != "parquet"}
+    stored = text = 0
     for name, rows in _by_shard(places):
-        if name.endswith(".parquet"):
+        missing.discard(name)
+        kind, _, packed = formats[name].partition(".")
+        if kind == "parquet":
             continue
         offsets, lengths = rows
         distinct = np.concatenate([[True], offsets[1:] != offsets[:-1]])
@@ -139,11 +145,32 @@ def _check_places(run: FinishedRun, deep: bool) -> str:
             at = 0 if offsets[0] else int(offsets[broken[0]])
             raise RunError(f"{name}: the records do not cover the file without gap or overlap, near byte {at}")
         end = int(offsets[-1] + lengths[-1])
-        stored_plain = not name.endswith((".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst"))
-        if stored_plain and end != sizes[name]:
-            raise RunError(f"{name}: records end at byte {end}, the file at {sizes[name]}")
-        checked += 1
-    return f"in {checked} of {len(sizes)} shards the records cover every byte exactly once (Parquet has rows instead)"
+        if kind == "jsonl" and _counts_text(shards[name], packed, end):
+            text += 1
+        elif end != shards[name].size:
+            raise RunError(f"{name}: records end at byte {end}, the file at {shards[name].size}")
+        else:
+            stored += 1
+    if missing:
+        raise RunError(f"{min(missing)}: the ledger has no record of this shard ({len(missing)} such shards)")
+    of_text = f", in {text} the decompressed text without gap or overlap" if text else ""
+    return f"in {stored} of {len(shards)} shards the records cover every byte exactly once{of_text} (Parquet has rows)"
+
+
+def _counts_text(shard: Shard, packed: str, end: int) -> bool:
+    """Whether the offsets of JSON Lines are those of a decompressed text, whose length is not known.
+
+    The reader goes by the first bytes.  They are asked only where the name says that the offsets are stored bytes
+    and the records do not end where the file does.  If they cannot be had any more, records that go on behind the
+    end of the file tell of a text, while those that end before it are a gap.
+    """
+    if packed or end == shard.size:
+        return bool(packed)
+    try:
+        with shard.open() as stream:
+            return bool(line_packing(stream.read(4), packed))
+    except (OSError, InputError):
+        return end > shard.size
 
 
 def _by_shard(places: pa.Table) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from curation.record import Record
 from curation.sources.arc import Arc
 from curation.sources.archive import read_gzip, read_plain
-from curation.sources.formats import FORMATS, detect_format
+from curation.sources.formats import FORMATS, GZIP_MAGIC, detect_format, line_packing
 from curation.sources.head import Dialect
 from curation.sources.lines import read_lines
 from curation.sources.options import ReadLimits, SourceOptions
@@ -23,8 +23,6 @@ from curation.sources.warc import Warc
 from curation.sources.window import StreamWindow
 
 __all__ = ["FORMATS", "ReadLimits", "SourceOptions", "check_tiling", "detect_format", "read_records"]
-
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def read_records(
@@ -54,8 +52,7 @@ def read_records(
         return iter([Record(0, 0, kind="damaged", error_class="empty-file", error_detail="the file has no bytes")])
     first = file.get(0, 4) if file.reach(4) else b""
     if kind == "jsonl":
-        by_content = "gz" if first.startswith(_GZIP) else "zst" if first == _ZSTD else ""
-        return read_lines(file, by_content if by_content or first.startswith(b"{") else packed, limits, options)
+        return read_lines(file, line_packing(first, packed), limits, options)
     dialect: Dialect = Warc() if kind == "warc" else Arc()
-    is_gzip = first.startswith(_GZIP) or (packed == "gz" and not dialect.plausible(file, 0))
+    is_gzip = first.startswith(GZIP_MAGIC) or (packed == "gz" and not dialect.plausible(file, 0))
     return (read_gzip if is_gzip else read_plain)(file, dialect, limits, options)

@@ -21,7 +21,9 @@ _HEAD = re.compile(
 # A head whose numbers are damaged can still be told from text.
 _SIMILAR = re.compile(rb"\r?\n(?:[A-Za-z][A-Za-z0-9+.\-]{0,31}:|[^\r\n]{0,512}[ \t]\d{1,3}(?:\.\d{1,3}){3}[ \t])")
 
-_LINE_END = re.compile(rb"\n")
+# Where a line begins as an address does: few of the lines of any text, and none of a run of line ends.
+_ADDRESS = re.compile(rb"\n(?=[A-Za-z][A-Za-z0-9+.\-]{0,31}:)")
+_ADDRESS_SPAN = 34
 
 
 class Arc(Dialect):
@@ -61,7 +63,7 @@ class Arc(Dialect):
     def find(self, window: Window, begin: int) -> int | None:
         if window.reach(begin + 1) and line_starts(window, begin) and self.plausible(window, begin):
             return begin
-        while (found := window.find(_LINE_END, 1, begin)) is not None:
+        while (found := window.find(_ADDRESS, _ADDRESS_SPAN, begin)) is not None:
             begin = found + 1
             if self.plausible(window, begin):
                 return begin

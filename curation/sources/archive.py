@@ -70,9 +70,10 @@ class _GzipArchive:
             self.file.rewind(begin)
             self.file.skip(begin)
 
-    def _open(self, begin: int, header_length: int | None = None) -> Member:
+    def _open(self, begin: int, header_length: int | None = None, patient: bool = False) -> Member:
         limits = self.limits
-        return Member(self.file, begin, limits.max_record_bytes, limits.max_decompression_ratio, header_length)
+        ratio = float("inf") if patient else limits.max_decompression_ratio
+        return Member(self.file, begin, limits.max_record_bytes, ratio, header_length)
 
     def _split(self, member: Member) -> Iterator[Raw]:
         # In a member that holds one record, what looks like another one is its content.
@@ -100,7 +101,9 @@ class _GzipArchive:
         member.drain(patient=True)
         end, damage = self._outcome(member, None)
         if self.file.rewind(begin):
-            yield from self._deliver(self._split(self._open(begin)), begin, end, damage)
+            # Its end is known by now: nothing in it is passed over in vain.
+            member = self._open(begin, patient=damage is None)
+            yield from self._deliver(self._split(member), begin, end, damage)
         else:
             detail = "a gzip member of many records is longer than can be held, and the stream cannot seek"
             yield damaged_record(None, begin, end - begin, 0, "member-too-large", detail)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 from curation.errors import DocumentError
 from curation.record import Record
 from curation.sources.dates import normalise_date
 from curation.sources.digests import digest_holds
 from curation.sources.head import Dialect, Header
-from curation.sources.http_message import charset, decode_body, media_type, parse_http
+from curation.sources.http_message import Http, charset, decode_body, looks_like_text, media_type, parse_http
 from curation.sources.options import ReadLimits, SourceOptions
 from curation.sources.split import MALFORMED, TOO_LARGE, Raw
 
 DAMAGED = "damaged"
 DIGEST_MISMATCH = "block-digest-mismatch"
+UNSUPPORTED_ENCODING = "unsupported-encoding"
+
+_HTTP_MESSAGE = "application/http"
+_TEXTUAL = re.compile(r"text/.*|.*(?:html|xml|json)")  # of media types in lower case
 
 
 def damaged_record(
@@ -106,8 +112,24 @@ def _fill_from_http(record: Record, block: bytes, limits: ReadLimits) -> None:
         record.content_type = media_type(declared)
         record.charset = charset(declared)
     if record.kind == "response":
-        body = block[http.body :] if http.body else block
-        record.content = decode_body(body, http.codings, limits.max_record_bytes)
+        if not http.body and record.content_type == _HTTP_MESSAGE:
+            record.content_type = None  # the type of a message that is not there says nothing of the payload
+        record.content = decode_body(block[http.body :], http.codings, limits.max_record_bytes)
+        _check_encoding(record.content, record.content_type, http)
+
+
+def _check_encoding(content: bytes, content_type: str | None, http: Http) -> None:
+    """Refuse what would be text if we knew how to decode it.
+
+    Headers often name an encoding that is none (``utf-8``) or stand over a decoded body; so what is text all the
+    same is taken as it is.  What shall be no text anyway is left to the rule on media types.
+
+    Raises:
+        DocumentError: ``unsupported-encoding``.
+    """
+    if http.unknown and (content_type is None or _TEXTUAL.fullmatch(content_type)) and not looks_like_text(content):
+        names = ", ".join(http.unknown)[:128]
+        raise DocumentError(UNSUPPORTED_ENCODING, f"Content-Encoding {names} is not known, and the body is no text")
 
 
 def _fill_conversion(record: Record, header: Header, block: bytes) -> None:

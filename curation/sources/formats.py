@@ -1,4 +1,4 @@
-"""Which format a shard has, by its name."""
+"""Which format a shard has, by its name, and how it is compressed, by its first bytes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ FORMATS: dict[str, str] = {
 }
 """Suffix of a file name → name of its format."""
 
+GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
 
 def detect_format(name: str) -> str:
     """The format of a shard.
@@ -29,9 +31,29 @@ def detect_format(name: str) -> str:
     Raises:
         InputError: the suffix is none of ``FORMATS``.
     """
+    found = find_format(name)
+    if found is None:
+        raise InputError(f"cannot tell the format from the name; understood are {' '.join(sorted(FORMATS))}", name)
+    return found
+
+
+def find_format(name: str) -> str | None:
+    """The same, None where the suffix is none of ``FORMATS``."""
     path = name.split("?", 1)[0].split("#", 1)[0] if "://" in name else name
     lowered = path.lower()
     found = [suffix for suffix in FORMATS if lowered.endswith(suffix)]
-    if not found:
-        raise InputError(f"cannot tell the format from the name; understood are {' '.join(sorted(FORMATS))}", name)
-    return FORMATS[max(found, key=len)]
+    return FORMATS[max(found, key=len)] if found else None
+
+
+def line_packing(first: bytes, packed: str) -> str:
+    """How a JSON Lines file is compressed: ``gz``, ``zst`` or not at all.
+
+    Args:
+        first: its first four bytes, fewer if it has fewer.  What they say goes before the name.
+        packed: what its name says.
+    """
+    if first.startswith(GZIP_MAGIC):
+        return "gz"
+    if first == ZSTD_MAGIC:
+        return "zst"
+    return "" if first.startswith(b"{") else packed

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from curation.errors import DocumentError
+from curation.sources.formats import GZIP_MAGIC, ZSTD_MAGIC
 
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/\S*[ \t]+(\d{3})(?!\d)", re.IGNORECASE)
@@ -28,13 +29,15 @@ class Http(NamedTuple):
         status: None where the block does not begin with a status line.
         body: offset of the body in the block.
         content_type: value of the Content-Type header, None where there is none.
-        codings: encodings in the order in which they have to be undone, lower case.
+        codings: encodings that can be undone, in the order in which they have to be, lower case.
+        unknown: the other encodings that are named, lower case.
     """
 
     status: int | None
     body: int
     content_type: str | None = None
     codings: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def parse_http(block: bytes, max_header_bytes: int) -> Http:
@@ -69,6 +72,7 @@ def parse_http(block: bytes, max_header_bytes: int) -> Http:
         body=body,
         content_type=values[b"content-type"][0].decode("latin-1") or None if b"content-type" in values else None,
         codings=tuple(name for name in reversed(names) if name in _DECODERS),
+        unknown=tuple(name for name in names if name not in _DECODERS and name not in ("", "identity")),
     )
 
 
@@ -83,6 +87,15 @@ def charset(content_type: str | None) -> str | None:
     """The charset parameter as it is declared."""
     found = _CHARSET.search(content_type) if content_type else None
     return found[1] if found else None
+
+
+def looks_like_text(body: bytes) -> bool:
+    """Whether the beginning of a body has no byte that text in any encoding lacks, or is marked as UTF-16.
+
+    Every tenth byte of compressed data is such a control character.
+    """
+    beginning = body[:_BEGINNING]
+    return beginning.startswith(_UTF16_MARKS) or beginning.translate(None, _CONTROLS) == beginning
 
 
 def decode_body(body: bytes, codings: tuple[str, ...], limit: int) -> bytes:
@@ -161,7 +174,7 @@ def _inflate(body: bytes, wbits: int) -> Iterator[bytes]:
 
 
 def _undo_gzip(body: bytes, limit: int) -> bytes:
-    if not body.startswith(_GZIP_MAGIC):
+    if not body.startswith(GZIP_MAGIC):
         return body  # decoded already
     return _collect(_inflate(body, 16 + zlib.MAX_WBITS), limit)[0]
 
@@ -199,7 +212,7 @@ def _undo_brotli(body: bytes, limit: int) -> bytes:
 
 
 def _undo_zstd(body: bytes, limit: int) -> bytes:
-    if not body.startswith(_ZSTD_MAGIC):
+    if not body.startswith(ZSTD_MAGIC):
         return body  # decoded already
     import zstandard
 
@@ -215,7 +228,9 @@ def _undo_zstd(body: bytes, limit: int) -> bytes:
     return _collect(pieces(), limit)[0]
 
 
-_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_BEGINNING = 1 << 10
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\x1b"))  # ISO-2022 encodings have escapes
 _FEED = 64 << 10  # encoded bytes at once
 _MOST = 1 << 20  # decoded bytes at once
 _ZSTD_WINDOW = 8 << 20  # RFC 9659: the largest window that HTTP allows

@@ -17,7 +17,7 @@ class ReadLimits:
         max_line_bytes: longest JSONL line, decompressed.
         max_header_bytes: longest WARC, ARC or HTTP header.
         max_decompression_ratio: a gzip member that has outgrown ``max_record_bytes`` and is inflated only
-            to find its end is given up when it inflates to more than this many times its stored size.
+            to find its end, or a head in it, is given up when it inflates to more than this many times its stored size.
             Pages reach 20 to 50; a deflate bomb reaches 1032.
         max_row_bytes: longest text of one Parquet row, in UTF-8.
     """

@@ -90,7 +90,7 @@ class Window(ABC):
         return not self.abandoned
 
     def hopeless(self) -> bool:
-        """Whether skipping costs more than it can bring."""
+        """Whether skipping or searching costs more than it can bring."""
         return False
 
     def rewind(self, offset: int) -> bool:
@@ -103,16 +103,22 @@ class Window(ABC):
 
         Args:
             span: bytes that the longest match has.
+
+        Returns:
+            None at the end of the sequence, or where going on had to be given up.
         """
         begin = max(begin, self.start)
-        while True:
+        if begin - self.start > CHUNK:  # a caller that looks on behind each match may never come to the end below
+            self.discard(begin - 1)
+        while self._tolerable():
             found = pattern.search(self.data, begin - self.start)
             if found is not None:
                 return self.start + found.start()
             begin = max(begin, self.end - span + 1)
             self.discard(begin - 1)
             if not self.grow():
-                return None
+                break
+        return None
 
 
 class StreamWindow(Window):

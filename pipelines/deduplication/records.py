@@ -8,6 +8,7 @@ knows that it is whole.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import posixpath
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -102,7 +103,10 @@ class Step:
         return np.concatenate([np.empty(0, self.dtype(name)), *(self.read(name, part) for part in parts)])
 
     def mapped(self, name: str) -> np.ndarray:
-        """All records, mapped into memory without a check of digests: for reading a few of many."""
+        """All records, mapped into memory without a check of digests: for reading a few of many.
+
+        ``forget`` gives the memory back that reading has filled.
+        """
         return _mapped(self.storage, _path(self.folder, name), self.dtype(name), sum(self.sizes(name)))
 
     def _open(self, name: str) -> Any:
@@ -110,6 +114,13 @@ class Step:
         if self.storage.local:
             return pa.memory_map(self.storage.path(path))
         return self.storage.open(path)
+
+
+def forget(mapped: np.ndarray) -> None:
+    """Drop the pages of a mapped file from this process; they come again when they are read."""
+    inner = getattr(mapped, "_mmap", None)
+    if inner is not None:
+        inner.madvise(mmap.MADV_DONTNEED)
 
 
 def corrupt(storage: Storage, folder: str, name: str, what: str) -> RunError:

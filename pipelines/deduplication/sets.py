@@ -12,7 +12,7 @@ import pyarrow as pa
 from curation.duplicates.shingles import ShingleSets, shingle_sets
 from curation.duplicates.signature import signatures
 from pipelines.deduplication.copies import copies_of
-from pipelines.deduplication.records import Step, corrupt, records
+from pipelines.deduplication.records import Step, corrupt, forget, records
 from pipelines.deduplication.work import Work
 
 # ``stored`` is ``size``, or 0 where only the size is asked for.  ``check`` is of the values, ``minima_check`` of
@@ -175,6 +175,7 @@ class Sketches:
             if not np.array_equal(row_checks(rows), holder.documents["minima_check"][holder.place]):
                 raise corrupt(self.work.storage, holder.step.folder, "minima", "a signature")
             result[holder.wanted] = rows
+            forget(holder.minima)
         return result
 
     def sets(self, rows: np.ndarray) -> ShingleSets:
@@ -188,6 +189,7 @@ class Sketches:
             found = whole.take(holder.place[chosen])
             if not np.array_equal(checks(found.offsets, found.values), holder.documents["check"][holder.place[chosen]]):
                 raise corrupt(self.work.storage, holder.step.folder, "values", "a set of shingles")
+            forget(holder.values)
             parts.append(found)
             places.append(holder.wanted[chosen])
         if not parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 import zlib
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from curation.record import Record
 from curation.sources import ReadLimits, gzip_member
-from tests.sources.archives import gunzip, http, member, offsets, page, read, warc
+from tests.sources.archives import arc, gunzip, http, member, offsets, page, read, warc
 
+MIB = 1 << 20
 WORDS = b"grist mill stone corn flour water wheel sack bread oven field harvest sieve bran germ husk".split()
 
 
@@ -335,6 +337,52 @@ def test_bomb_that_claims_nothing(head: bytes) -> None:
     records = read(MEMBERS[0] + bomb + MEMBERS[1], "a.warc.gz", ReadLimits(max_record_bytes=1 << 20))
     assert records[0] == CLEAN[0] and moved(records[-1]) == moved(CLEAN[1])
     assert [record.error_class for record in records[1:-1]][-1] == "record-too-large"
+
+
+@pytest.mark.parametrize("name", ["a.warc.gz", "a.arc.gz"])
+@pytest.mark.parametrize("filling", [b"\0", b"\n", b"WARC/1.0 "], ids=["zeros", "lines", "spoken-of"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "behind-several-records"])
+def test_bomb_before_any_member_of_one_record(
+    name: str, filling: bytes, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Heads may still begin anywhere in such a member, so it is searched; but no further than it would be passed over.
+    inflated: list[int] = []
+    inflate = gzip_member.Member.read
+
+    def counting(self: gzip_member.Member) -> bytes:
+        piece = inflate(self)
+        inflated.append(len(piece))
+        return piece
+
+    monkeypatch.setattr(gzip_member.Member, "read", counting)
+    pages = PAGES if name == "a.warc.gz" else [arc(f"http://example.org/{i}", http(body(i))) for i in range(12)]
+    before = [] if first else [member(pages[0] + pages[1])]
+    bomb = member(filling * (100 * MIB // len(filling)), 9)
+    after = [member(data) for data in pages[2:]]
+    limit = 2 * MIB
+    stored = b"".join([*before, bomb, *after])
+    tracemalloc.start()
+    try:
+        records = read(stored, name, ReadLimits(max_record_bytes=limit))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    begin = sum(map(len, before))
+    lost = [record for record in records if record.error_class]
+    assert [(r.error_class, r.offset, r.length) for r in lost] == [("record-too-large", begin, len(bomb))]
+    assert [r.content for r in records if r not in lost] == [body(i) for i in range(0 if not first else 2, 12)]
+    assert sum(inflated) < 3 * limit
+    assert peak < 5 * limit + len(stored)
+
+
+def test_many_records_of_a_very_repetitive_member_are_all_read() -> None:
+    # More than a hundredfold, and longer than is held; a stretch without a head has to be searched.
+    pages = [page(number, bytes(100_000)) for number in range(30)]
+    whole = member(b"".join([*pages[:20], b"lost head\r\n" + bytes(50_000) + b"\r\n", *pages[20:]]), 9)
+    assert len(whole) * 100 < sum(map(len, pages))
+    records = read(whole, "a.warc.gz", ReadLimits(max_record_bytes=MIB))
+    assert [record.url for record in records if record.content] == [f"https://example.org/{i}" for i in range(30)]
+    assert [record.error_class for record in records if record.error_class] == ["warc-malformed"]
 
 
 def test_members_that_fail_late_are_not_inflated_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

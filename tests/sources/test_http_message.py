@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import random
 import zlib
 
@@ -152,6 +154,45 @@ def test_blocks_without_a_header() -> None:
     assert parse_http(b"<html>\r\n\r\n</html>", 1000).body == 0
     assert parse_http(b"HTTP/1.1 200 OK\r\nnever ends", 1000).body == 27
     assert fetched(b"<html></html>") == (b"<html></html>", None)
+
+
+# In the format of compress(1): gzip -dc makes of it six lines ``<html><body>grist mill stone</body></html>``.
+UNDECODED = {
+    "compress": bytes.fromhex(
+        "1f9d903cd0d069c3c6070f316fc8e4f171464e9a397440b449c3860d08886fdc94e1f102a142832f0412f4a120e0c082"
+        "07132e6cf830e2c48a17e964dcd851254891054be234e871a5438812295ac4a89163cf9b27499a1c99f2234ba02f87ca"
+        "2c5af323c79d3a9336f5d932284ca2348f5e4d9a95e9d1a72e85c69c69d4e6d8910a00"
+    ),
+    "foo": random.Random(3).randbytes(4000),
+    "bzip2": bz2.compress(TEXT),
+    "xz": lzma.compress(TEXT),
+    "x-a, X-B": random.Random(4).randbytes(4000),
+}
+
+
+@pytest.mark.parametrize("name", UNDECODED)
+@pytest.mark.parametrize("header", ["Content-Type: text/html", "Content-Type: application/xhtml+xml", "X: untyped"])
+def test_body_in_an_encoding_that_nobody_knows(name: str, header: str) -> None:
+    (record,) = read(warc("response", http(UNDECODED[name], f"Content-Encoding: {name}", header)), "a.warc")
+    assert (record.content, record.error_class) == (None, "unsupported-encoding")
+    assert name.lower() in (record.error_detail or "") and record.http_status == 200
+
+
+def test_names_of_encodings_that_change_nothing() -> None:
+    # Text is text, whatever stands over it; and an image is left to the rule on media types.
+    plain = {"foo": TEXT, "compress": TEXT, "none": "多语言\n文本".encode("gb18030"), "utf-16": "页".encode("utf-16")}
+    for name, body in plain.items():
+        assert fetched(http(body, f"Content-Encoding: {name}", "Content-Type: text/html")) == (body, None)
+    assert fetched(http("日本".encode("iso2022_jp"), "Content-Encoding: foo")) == ("日本".encode("iso2022_jp"), None)
+    assert fetched(http(b"", "Content-Encoding: foo")) == (b"", None)
+    noise = UNDECODED["foo"]
+    for type_ in ("image/png", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"):
+        assert fetched(http(noise, "Content-Encoding: foo", f"Content-Type: {type_}")) == (noise, None)
+    assert fetched(http(noise, "Content-Encoding: identity", "Content-Type: text/html")) == (noise, None)
+    # The encodings that are known are undone whether or not another name stands beside them.
+    for names in ("foo, gzip", "gzip, foo"):
+        assert fetched(http(gzip.compress(TEXT), f"Content-Encoding: {names}")) == (TEXT, None)
+    assert fetched(http(gzip.compress(noise), "Content-Encoding: foo, gzip")) == (None, "unsupported-encoding")
 
 
 def test_gzip_inside_gzip_members() -> None:
