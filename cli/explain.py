@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-console = Console(highlight=False)
+from cli.show import cell, line, terminal, visible
+
+console = terminal()
 
 
 def explain_command(recipe: str, inputs: list[str], models: Path | None, base: str | None) -> None:
@@ -18,23 +20,23 @@ def explain_command(recipe: str, inputs: list[str], models: Path | None, base: s
 
     loaded = load_recipe(recipe, models)
     shown = loaded.expanded
-    console.print(f"[bold]{shown['name']}[/bold]  ({loaded.source.name})")
+    console.print(Text.assemble(cell(shown["name"], "bold"), line(f"  ({loaded.source.name})")))
     if shown["description"]:
-        console.print(shown["description"].strip(), markup=False)
+        console.print(visible(shown["description"].strip()))
     table = Table("value", "is", "from", box=None, pad_edge=False)
     for path, value in _leaves({k: v for k, v in shown.items() if k not in ("name", "description")}, ()):
-        table.add_row(_name(path, shown), _text(value), _origin(path, loaded.source))
+        table.add_row(cell(_name(path, shown)), cell(_text(value)), cell(_origin(path, loaded.source)))
     console.print(table)
     plan = make_plan(loaded, [])
     stages = Table("stage", "version", "measures", "rules", box=None, pad_edge=False, title="\nplan")
     for stage in plan.stages:
         rules = ", ".join(rule.name for rule in stage.rules())
-        stages.add_row(stage.name, str(stage.version), ", ".join(stage.schema.names), rules or "–")
+        stages.add_row(stage.name, str(stage.version), cell(", ".join(stage.schema.names)), cell(rules or "–"))
     console.print(stages)
     facts = Table("stage", "fact", "is", box=None, pad_edge=False, title="\nmodels and libraries")
     for stage in plan.stages:
         for name, value in stage.facts().items():
-            facts.add_row(stage.name, name, str(value))
+            facts.add_row(stage.name, cell(name), cell(str(value)))
     console.print(facts)
     if inputs:
         _explain_inputs(loaded, inputs, base)
@@ -47,7 +49,7 @@ def _explain_inputs(loaded: Any, inputs: list[str], base: str | None) -> None:
     shards = find_shards(inputs, base)
     table = Table("shard", "bytes", "digest", box=None, pad_edge=False, title="\nshards")
     for shard in sorted(shards, key=lambda shard: shard.name):
-        table.add_row(shard.name, f"{shard.size:,}", shard.digest[:24] + "…")
+        table.add_row(cell(shard.name), f"{shard.size:,}", shard.digest[:24] + "…")
     console.print(table)
     low, high = disk_need(shards)
     console.print(f"\ndisk needed: about {low / 1e9:.3f} to {high / 1e9:.3f} GB, for {len(shards)} shards")

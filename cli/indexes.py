@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from cli.progress import bars
-from cli.show import visible
+from cli.show import cell, line, terminal
 from curation.errors import InputError
 
-console = Console(highlight=False)
+console = terminal()
 EXCERPT = 120
 
 
@@ -29,7 +28,7 @@ def add_command(index: str, runs: list[str], name: str | None, quiet: bool) -> N
         with bars(quiet) as shown:
             added = opened.add(run, name, shown.to("indexing"))
         said = f"{added:,} documents added" if added else "was in the index already"
-        console.print(f"{run}: {said}", markup=False, soft_wrap=True)
+        console.print(line(f"{run}: {said}"), soft_wrap=True)
 
 
 def show_command(index: str) -> None:
@@ -38,13 +37,13 @@ def show_command(index: str) -> None:
 
     opened = Index(index)
     for name, value in opened.settings.items():
-        console.print(f"{name} {value}", markup=False)
+        console.print(line(f"{name} {value}"))
     table = Table("run", "corpus", "version", "documents", "retracted", box=None, pad_edge=False, title="\nsorted runs")
     for segment in opened.segments:
         corpora = sorted({(part.dataset, part.version[:12]) for part in segment.parts})
         names, versions = (", ".join(column) for column in zip(*corpora, strict=True))
         key = segment.step.folder.rsplit("/", 1)[1][:12]
-        table.add_row(key, names, versions, f"{segment.documents:,}", f"{len(segment.retracted):,}")
+        table.add_row(cell(key), cell(names), cell(versions), f"{segment.documents:,}", f"{len(segment.retracted):,}")
     console.print(table)
 
 
@@ -78,13 +77,10 @@ def twins_command(index: str, text_file: Path, above: str) -> None:
     if not found:
         console.print(f"no document is above {above}")
     for twin in found:
-        console.print(
-            f"{twin.similarity:.6f}  {twin.shared}/{twin.union}  {twin.id}  {twin.dataset}@{twin.version[:12]}",
-            markup=False,
-            soft_wrap=True,
-        )
-        excerpt = visible(" ".join(twin.text[:EXCERPT].split()))
-        console.print(f"    {excerpt}", markup=False, soft_wrap=True)
+        likeness = f"{twin.similarity:.6f}  {twin.shared}/{twin.union}"
+        console.print(line(f"{likeness}  {twin.id}  {twin.dataset}@{twin.version[:12]}"), soft_wrap=True)
+        excerpt = " ".join(twin.text[:EXCERPT].split())
+        console.print(line(f"    {excerpt}"), soft_wrap=True)
 
 
 def _text(path: Path) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from cli.show import COLOURS, show_funnel, visible
+from cli.show import COLOURS, cell, line, show_funnel, terminal, visible
 
-console = Console(highlight=False)
+console = terminal()
 EXCERPT = 300
 
 
@@ -35,24 +35,27 @@ def _show_rules(rules: list[dict[str, Any]]) -> None:
     for column in table.columns[3:]:
         column.justify = "right"
     for rule in rules:
-        table.add_row(rule["stage"], rule["rule"], rule["condition"], f"{rule['decided']:,}", f"{rule['failing']:,}")
+        foreign = [cell(rule[name]) for name in ("stage", "rule", "condition")]
+        table.add_row(*foreign, f"{rule['decided']:,}", f"{rule['failing']:,}")
     console.print(table)
     console.print("decided: the first failing rule; failing: all documents that fail it at this stage")
 
 
 def _show_samples(rows: list[dict[str, Any]], title: str) -> None:
-    console.print(f"[bold]{title}[/bold]")
+    console.print(cell(title, "bold"))
     if not rows:
         console.print("no document")
     for row in rows:
-        colour = COLOURS[row["verdict"]]
-        console.rule(style=colour)
-        console.print(f"[{colour}]{row['verdict']}[/{colour}] ", end="")
-        console.print(reason_of(row), markup=False)
-        console.print(f"{row['id']}  {visible(row['url'] or '')}", markup=False, soft_wrap=True)
+        console.rule(style=COLOURS[row["verdict"]])
+        _say_verdict(row)
+        console.print(line(f"{row['id']}  {row['url'] or ''}"), soft_wrap=True)
         if row.get("text"):
-            text = visible(row["text"][:EXCERPT])
-            console.print(text + (" …" if len(row["text"]) > EXCERPT else ""), markup=False)
+            console.print(visible(row["text"][:EXCERPT]) + (" …" if len(row["text"]) > EXCERPT else ""))
+
+
+def _say_verdict(row: dict[str, Any], style: str = "") -> None:
+    verdict = Text(row["verdict"], f"{style} {COLOURS[row['verdict']]}")
+    console.print(Text.assemble(verdict, " ", cell(reason_of(row))))
 
 
 def reason_of(row: dict[str, Any]) -> str:
@@ -66,23 +69,21 @@ def reason_of(row: dict[str, Any]) -> str:
         where = f" of {row['witness_dataset']}" if row["witness_dataset"] else ""
         parts.append(f"witness {row['witness']}{where}")
     if row["detail"]:
-        parts.append(visible(row["detail"]))
+        parts.append(row["detail"])
     return "  ".join(parts)
 
 
 def _show_history(history: dict[str, Any]) -> None:
     row = history["ledger"]
-    colour = COLOURS[row["verdict"]]
-    console.print(f"[bold {colour}]{row['verdict']}[/bold {colour}] ", end="")
-    console.print(reason_of(row), markup=False)
-    console.print(f"place: {history['uri']} bytes {row['offset']}+{row['length']}", markup=False, soft_wrap=True)
+    _say_verdict(row, "bold")
+    console.print(line(f"place: {history['uri']} bytes {row['offset']}+{row['length']}"), soft_wrap=True)
     table = Table("stage", "column", "value", box=None, pad_edge=False)
     for stage, name, value in history["measures"]:
-        table.add_row(stage, name, visible(str(value)))
+        table.add_row(cell(stage), cell(name), cell(str(value)))
     console.print(table)
     if row["failing_rules"]:
-        console.print("failing: " + ", ".join(row["failing_rules"]), markup=False)
+        console.print(line("failing: " + ", ".join(row["failing_rules"])))
     for title, text in (("text", history["text"]), ("witness", history["witness_text"])):
         if text is not None:
             console.rule(title)
-            console.print(visible(text), markup=False, soft_wrap=True)
+            console.print(visible(text), soft_wrap=True)

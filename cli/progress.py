@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cli.show import line
+
 errors = Console(stderr=True, highlight=False)
 
 
@@ -31,7 +33,7 @@ class Bars:
 
     def retry(self, what: str, attempt: int, why: str) -> None:
         """Says so: retries are never silent."""
-        errors.print(f"{what}: attempt {attempt} failed ({why}); trying again", markup=False)
+        errors.print(line(f"{what}: attempt {attempt} failed ({why}); trying again"), markup=False)
 
     def to(self, name: str) -> Callable[[int, int], None]:
         """A callback ``(done, total)`` that shows one phase."""

@@ -7,16 +7,42 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 COLOURS = {"kept": "green", "dropped": "yellow", "duplicate": "cyan", "quarantined": "red", "read": "bold"}
-_INVISIBLE = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))} | {
-    code: f"\\u{code:04x}" for code in (0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+_BIDIRECTIONAL = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_SEPARATORS = (0x2028, 0x2029)
+_SURROGATES = range(0xD800, 0xE000)  # stand for the bytes of a file name that is not UTF-8
+_TAGS = range(0xE0000, 0xE0080)
+_INVISIBLE = {
+    **{code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))},
+    **{code: f"\\u{code:04x}" for code in (0x200B, *_BIDIRECTIONAL, *_SEPARATORS, *_SURROGATES, 0xFEFF)},
+    **{code: f"\\U{code:08x}" for code in _TAGS},
 }
+_LINE = _INVISIBLE | {ord("\t"): "\\t", ord("\n"): "\\n"}
 
 
 def visible(text: str) -> str:
-    """Crawled text for a terminal: control and bidirectional characters are shown, not obeyed."""
+    """Crawled text for a terminal: control, bidirectional and hidden characters are shown, not obeyed.
+
+    Tabs and the ends of lines stay.
+    """
     return text.translate(_INVISIBLE)
+
+
+def line(text: str) -> str:
+    """The same for what must stay in its line: names, addresses, messages."""
+    return text.translate(_LINE)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Foreign text as a cell or a heading: what looks like markup in it is text."""
+    return Text(line(text), style)
+
+
+def terminal() -> Console:
+    """A console that takes strings as they are: ``[b]`` and ``:cat:`` are text, colour comes from ``Text``."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def show_funnel(console: Console, statistics: Mapping[str, Any]) -> None:
@@ -34,7 +60,7 @@ def show_funnel(console: Console, statistics: Mapping[str, Any]) -> None:
     for row in rows:
         sign = "" if row.verdict in ("read", "kept") else "−"
         table.add_row(
-            row.stage, row.reason, f"{sign}{row.documents:,}", f"{row.documents / total:.1%}",
+            cell(row.stage), cell(row.reason), f"{sign}{row.documents:,}", f"{row.documents / total:.1%}",
             f"{sign}{row.tokens:,}", style=COLOURS[row.verdict],
         )  # fmt: skip
     console.print(table)

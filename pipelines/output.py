@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,12 +12,13 @@ import pyarrow.fs as pafs
 
 from curation.errors import InputError, RunError
 from pipelines.inputs import Shard
-from pipelines.storage import Storage
+from pipelines.storage import MANIFEST, Storage
 
 MARK = ".gristmill"  # says that a folder is a run's; locked by the driver that works in it
 _TEXT = b"The folder of a run of gristmill: files here are replaced and deleted by it.\n"
 
 PUBLISHED = ("corpus", "ledger", "dropped")
+ABOUT = ("run.json", "statistics.json", "README.md")
 FOLDERS = (*PUBLISHED, "shards", "deduplication", "publication")
 
 
@@ -34,10 +36,11 @@ def check_output(storage: Storage, shards: Sequence[Shard], inputs: Sequence[str
     if info.type == pafs.FileType.File:
         raise InputError("is a file; the output is a folder", storage.uri)
     if not storage.exists(MARK) and info.type == pafs.FileType.Directory:
-        selector = pafs.FileSelector(storage.root)
-        entries = sorted(entry.base_name for entry in storage.filesystem.get_file_info(selector))
-        if entries:
-            raise InputError(f"holds files that are no run's ({entries[0]}); choose a new or empty folder", storage.uri)
+        strangers = _strangers(storage)
+        if strangers:
+            raise InputError(
+                f"holds files that are no run's ({strangers[0]}); choose a new or empty folder", storage.uri
+            )
     root = storage.root.rstrip("/") + "/"
     for shard in shards:
         if storage.local and "://" not in shard.uri and os.path.abspath(shard.uri).startswith(root):
@@ -46,6 +49,16 @@ def check_output(storage: Storage, shards: Sequence[Shard], inputs: Sequence[str
         folder = os.path.abspath(entry).rstrip("/") + "/"
         if storage.local and os.path.isdir(entry) and root.startswith(folder):
             raise InputError(f"lies inside the input {entry}, and would be read by the next run", storage.uri)
+
+
+def _strangers(storage: Storage) -> list[str]:
+    """What lies in a folder without a mark; nothing where it is a run's all the same, as its shards say."""
+    entries = storage.filesystem.get_file_info(pafs.FileSelector(storage.root))
+    shards = storage.filesystem.get_file_info(pafs.FileSelector(storage.path("shards"), allow_not_found=True))
+    names = {entry.base_name for entry in entries}
+    if shards and all(re.fullmatch("[0-9a-f]{32}", shard.base_name) for shard in shards):
+        names -= {*FOLDERS, *ABOUT, MANIFEST, "index"}
+    return sorted(names)
 
 
 @contextmanager

@@ -19,11 +19,10 @@ from pipelines.funnel import check_funnel
 from pipelines.inputs import Shard
 from pipelines.ledger import DUPLICATE, KEPT, VERDICTS, totals
 from pipelines.look import FinishedRun
-from pipelines.output import FOLDERS, MARK, PUBLISHED
+from pipelines.output import ABOUT, FOLDERS, MARK, PUBLISHED
 from pipelines.storage import MANIFEST
 
 BATCH_PAIRS = 4096
-ABOUT = ("run.json", "statistics.json", "README.md")
 
 
 def verify_run(directory: str, deep: bool = True, on_progress: Callable[[int, int], None] | None = None) -> list[str]:

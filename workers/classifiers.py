@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.domain import Domain
+from curation.errors import InputError
 from pipelines.plan import Plan
 
 
@@ -50,33 +51,54 @@ class RemoteScorer:
     actors: Sequence[Any]
 
     def scores(self, texts: pa.LargeStringArray) -> np.ndarray:
-        """Scores from one of the actors, chosen by the texts so that shards spread over them."""
+        """Scores from one of the actors, chosen by the texts so that shards spread over them.
+
+        Raises:
+            ConnectionError: when no answer came; the shard is tried again.
+            Exception: what the classifier raised, as if it had been here: a ledger must not tell where.
+        """
         import ray
 
         sample = texts[0].as_py() if len(texts) else ""
         actor = self.actors[zlib.crc32(sample.encode()) % len(self.actors)]
         try:
             scores: np.ndarray = ray.get(actor.scores.remote(texts))
-        except ray.exceptions.RayActorError as error:
-            raise ConnectionError(f"a classifier actor died: {type(error).__name__}") from None
+        except ray.exceptions.RayError as error:
+            raise _without_ray(error, ray.exceptions) from None
         return scores
+
+
+def _without_ray(error: Exception, exceptions: Any) -> Exception:
+    cause = error.cause if isinstance(error, exceptions.RayTaskError) else None
+    if isinstance(cause, Exception) and not isinstance(cause, exceptions.RayError):
+        return cause
+    return ConnectionError(f"a classifier actor did not answer: {type(error).__name__}")
 
 
 def start_classifiers(ray: Any, plan: Plan, count: int) -> dict[str, RemoteScorer]:
     """Start the actors that a plan's classifier stages need, by the name of the stage.
 
     Args:
-        count: actors for each stage; on a cluster with GPUs each takes one of them.
+        count: actors for each stage; where they score on GPUs, each takes one of them.
+
+    Raises:
+        InputError: when the plan asks for a GPU and the cluster has none.
     """
-    scorers = {}
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    number = min(count, gpus) if gpus else count
-    for stage in plan.stages:
-        if isinstance(stage, Domain):
-            remote = ray.remote(ClassifierActor).options(num_cpus=0, num_gpus=1 if gpus else 0, max_restarts=-1)
-            actors = [remote.remote(stage.classifier_settings) for _ in range(number)]
-            scorers[stage.name] = RemoteScorer(tuple(stage.labels), actors)
-    return scorers
+    return {stage.name: _start(ray, stage, count) for stage in plan.stages if isinstance(stage, Domain)}
+
+
+def _start(ray: Any, stage: Domain, count: int) -> RemoteScorer:
+    on_gpu = stage.device == "cuda"
+    if on_gpu:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if not gpus:
+            raise InputError(
+                f"the stage {stage.name!r} shall run on GPUs, and the Ray cluster has none; say 'device: cpu' there"
+            )
+        count = min(count, gpus)
+    remote = ray.remote(ClassifierActor).options(num_cpus=0, num_gpus=int(on_gpu), max_restarts=-1)
+    actors = [remote.remote(stage.classifier_settings) for _ in range(count)]
+    return RemoteScorer(tuple(stage.labels), actors)
 
 
 def use_classifiers(plan: Plan, scorers: dict[str, RemoteScorer]) -> None:

@@ -51,7 +51,7 @@ def run_tasks(
     on_done: Callable[[Task, dict[str, Any]], None],
     on_retry: Callable[[Task, int, str], None],
 ) -> None:
-    """Run tasks with a bounded number in flight; attempts that lost their worker are made again.
+    """Run tasks with a bounded number in flight; attempts that the machine failed are made again.
 
     The order of completion does not matter to anyone: tasks commit on their own.
 
@@ -75,7 +75,7 @@ def run_tasks(
             task = flying.pop(outcome.handle)
             if outcome.error is None:
                 on_done(task, outcome.result or {})
-            elif _worth_another(outcome.error) and attempts[task] < MAX_ATTEMPTS:
+            elif worth_another(outcome.error) and attempts[task] < MAX_ATTEMPTS:
                 on_retry(task, attempts[task], describe(outcome.error))
                 waiting.append(task)
             else:
@@ -88,8 +88,9 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def _worth_another(error: BaseException) -> bool:
-    return isinstance(error, (WorkerDied, OSError)) and not isinstance(error, GristmillError)
+def worth_another(error: BaseException) -> bool:
+    """Whether the machine failed, not the work: lost workers, disks and networks, memory."""
+    return isinstance(error, (WorkerDied, OSError, MemoryError)) and not isinstance(error, GristmillError)
 
 
 def _final(task: Task, error: BaseException, attempts: int) -> BaseException:
@@ -98,6 +99,9 @@ def _final(task: Task, error: BaseException, attempts: int) -> BaseException:
     if isinstance(error, WorkerDied):
         message = f"{task.name}: the worker died {attempts} times at this shard ({error}); is memory short?"
         return RunError(message)
+    if isinstance(error, MemoryError):
+        message = f"{task.name}: not enough memory, {attempts} times ({describe(error)}); run fewer workers at once"
+        return RunError(f"{message}, or lower read.max_record_bytes if it is one huge document")
     if isinstance(error, OSError):
         return RunError(f"{task.name}: {describe(error)}, after {attempts} attempts")
     return error

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
-import sys
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+import pickle
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import connection
 from typing import Any
 
-from workers.executor import Outcome, WorkerDied
+from workers.executor import Outcome, WorkerDied, worth_another
+from workers.process import serve
 from workers.tasks import Job, Task, perform
 
 # One thread for each worker: more processes, not more threads, use the other cores.
@@ -23,6 +20,8 @@ SINGLE_THREAD = {
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
 } | {"TOKENIZERS_PARALLELISM": "false"}
 
+_REAPED_WITHIN = 5.0  # seconds in which a process that has ended is found to have
+
 
 def single_threaded() -> None:
     """Make this process and its children use one thread each for number crunching."""
@@ -30,18 +29,9 @@ def single_threaded() -> None:
         os.environ.setdefault(name, value)
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the one that started it dies (Linux)."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)
-
-
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A task that waits for this process to do it."""
+    """A task in flight."""
 
     job: Job
     task: Task
@@ -69,60 +59,117 @@ class ThisProcess:
 
 
 class ProcessPool:
-    """Runs tasks in processes of this machine; a killed process costs its task one attempt.
+    """Runs tasks in processes of this machine, each of which has one task at a time.
+
+    A killed process costs the task it worked on one attempt, and no other task anything.  A job is pickled once
+    and handed to each process once, however many tasks it does of it.
 
     Args:
-        workers: number of processes.
+        workers: number of processes; ``submit`` starts them as they are needed.
+        perform: what a task means; a function that can be imported.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, perform: Callable[[Job, Task], dict[str, Any]] = perform) -> None:
         self.slots = workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._perform = perform
+        self._idle: list[_Worker] = []
+        self._busy: dict[Pending, _Worker] = {}
+        self._job: Job | None = None
+        self._packed = b""
 
-    def submit(self, job: Job, task: Task) -> Future[dict[str, Any]]:
-        """Start a task, in a new pool when the last one broke."""
-        for _ in range(3):
-            if self._pool is None:
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self.slots, mp_context=context, initializer=_initialise)
-            try:
-                return self._pool.submit(perform, job, task)
-            except BrokenProcessPool:
-                self._discard()
-        raise WorkerDied("worker processes die as soon as they start")
+    def submit(self, job: Job, task: Task) -> Pending:
+        """Give a task to an idle process, or to a new one; no more tasks than slots may be in flight."""
+        if self._job is not job:
+            self._job, self._packed = job, pickle.dumps(job)
+        handle = Pending(job, task)
+        self._busy[handle] = self._employ(task)
+        return handle
 
-    def wait(self, handles: Sequence[Future[dict[str, Any]]]) -> list[Outcome]:
-        """Wait for the first tasks to end; all tasks of a broken pool end with it."""
-        done, _ = wait(handles, return_when=FIRST_COMPLETED)
-        outcomes = []
-        for future in handles:
-            if future in done:
-                outcomes.append(self._outcome(future))
-        return outcomes
+    def _employ(self, task: Task) -> _Worker:
+        """A process that has got the task."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.give(self._perform, self._packed, task):
+                return worker
+            worker.end()  # it died while it had nothing to do: no task is to blame
+        worker = _Worker()
+        worker.give(self._perform, self._packed, task)  # if it is dead already, ``wait`` says so
+        return worker
 
-    def _outcome(self, future: Future[dict[str, Any]]) -> Outcome:
-        error = future.exception()
-        if isinstance(error, BrokenProcessPool):
-            self._discard()
-            return Outcome(future, error=WorkerDied("a worker process was killed"))
-        return Outcome(future, error=error) if error else Outcome(future, future.result())
+    def wait(self, handles: Sequence[Pending]) -> list[Outcome]:
+        """Wait for the first tasks to end, or their processes."""
+        lines = {self._busy[handle].line: handle for handle in handles}
+        ready: list[Any] = connection.wait(list(lines))
+        return [self._outcome(lines[line]) for line in ready]
 
-    def _discard(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+    def _outcome(self, handle: Pending) -> Outcome:
+        worker = self._busy.pop(handle)
+        try:
+            result, error, trace = worker.answer()
+        except (EOFError, OSError):
+            return Outcome(handle, error=WorkerDied(worker.ending()))
+        if error is None:
+            self._idle.append(worker)
+            return Outcome(handle, result)
+        error.add_note(f"In a worker process:\n{trace}")
+        if worth_another(error):
+            worker.end()  # what went wrong may sit in the process: memory in pieces, a GPU that gave up
+        else:
+            self._idle.append(worker)
+        return Outcome(handle, error=error)
 
     def close(self) -> None:
         """Stop the processes, whatever they are doing: what is not committed does not count."""
-        if self._pool is not None:
-            processes = list((getattr(self._pool, "_processes", None) or {}).values())
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                with suppress(OSError, ValueError):
-                    process.kill()
-            self._pool = None
+        workers = [*self._idle, *self._busy.values()]
+        self._idle, self._busy = [], {}
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.end()
 
 
-def _initialise() -> None:
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what an interrupt means
+class _Worker:
+    """A process of the pool and the line to it.
+
+    Only the process itself holds the other end of the line, so the line ends when the process does.
+    """
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.line, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, os.getpid()), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._has: bytes | None = None
+
+    def give(self, perform: Callable[[Job, Task], dict[str, Any]], job: bytes, task: Task) -> bool:
+        """Send a task, with its job unless the process has it; whether there was somebody to take it."""
+        try:
+            self.line.send_bytes(pickle.dumps((perform, None if self._has is job else job, task)))
+        except OSError:
+            return False
+        self._has = job
+        return True
+
+    def answer(self) -> Any:
+        """Result, error, traceback of the task; raises when the process is gone."""
+        return self.line.recv()
+
+    def ending(self) -> str:
+        """How the process ended; it is gone afterwards."""
+        self._process.join(_REAPED_WITHIN)
+        code = self._process.exitcode
+        self.end()
+        if code is None or code >= 0:
+            return f"a worker process ended (status {code})"
+        return f"a worker process was killed (signal {-code})"
+
+    def kill(self) -> None:
+        """Ask for the end of the process."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """End the process and wait until it has."""
+        self._process.kill()
+        self.line.close()
+        self._process.join(_REAPED_WITHIN)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.domain import model_directory
+from curation.domain.device import PRECISION, TOKEN_BUDGET
 from curation.domain.offline import import_transformers, quiet
 from curation.domain.packing import pack
 from curation.errors import InputError
@@ -23,11 +24,6 @@ Precision = Literal["auto", "float32", "bfloat16"]
 # 4 to 5 characters per token and Chinese 1 to 2, so more than the first ``max_tokens`` tokens are in there,
 # and a text of 100 MB costs no more than one of a few kB.
 CHARACTERS_PER_TOKEN = 10
-
-# Padded tokens of a forward pass.  One processor core is as fast with 256 tokens as with 8,192, and passes
-# that are not full cost least when they are small; a GPU needs more to be busy.
-CPU_TOKEN_BUDGET = 256
-GPU_TOKEN_BUDGET = 8192
 
 
 class DomainClassifier:
@@ -46,7 +42,7 @@ class DomainClassifier:
         device: ``cpu``, ``cuda``, ``cuda:1`` …; ``auto`` takes the GPU if there is one.
         max_tokens: tokens that are read of each text; bounded by what the model and its tokenizer allow.
         token_budget: padded tokens of one forward pass; None for 256 on a processor and 8,192 on a GPU.
-        precision: ``auto`` is float32 on a processor, bfloat16 on a GPU that has it.
+        precision: ``auto`` is float32 on a processor, bfloat16 on a GPU.
         threads: of the processor, during a forward pass.
 
     Attributes:
@@ -76,8 +72,7 @@ class DomainClassifier:
         if len(tokenizer) > self._model.get_input_embeddings().num_embeddings:
             raise InputError("the tokenizer has more entries than the model has embeddings", str(self.directory))
         self.max_tokens = min(max_tokens, tokenizer.model_max_length, positions(self._model))
-        on_gpu = self._device.type != "cpu"
-        self.token_budget = token_budget or (GPU_TOKEN_BUDGET if on_gpu else CPU_TOKEN_BUDGET)
+        self.token_budget = token_budget or TOKEN_BUDGET["cpu" if self._device.type == "cpu" else "cuda"]
         self._thread_count = threads
         self._encoder = Encoder(tokenizer, self.max_tokens)
         self._pad = self._padding_id(tokenizer)
@@ -127,7 +122,7 @@ class DomainClassifier:
         import torch
 
         transformers = import_transformers()
-        dtype = getattr(torch, precision) if precision != "auto" else _best_dtype(self._device)
+        dtype = getattr(torch, PRECISION.get(self._device.type, "float32") if precision == "auto" else precision)
         with quiet(), loading_errors(self.directory):
             model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
                 self.directory,
@@ -191,16 +186,16 @@ def load_tokenizer(directory: Path) -> Any:
 
 
 def load_classifier(
-    directory: str | Path, *, max_tokens: int = 512, token_budget: int | None = None
+    directory: str | Path, *, device: str = "auto", max_tokens: int = 512, token_budget: int | None = None
 ) -> DomainClassifier:
     """The classifier of a directory, loaded once per process for as long as its files stay the same."""
     path = Path(directory).resolve()
-    return _load(path, model_directory.digest(path), max_tokens, token_budget)
+    return _load(path, model_directory.digest(path), device, max_tokens, token_budget)
 
 
 @lru_cache(maxsize=2)
-def _load(directory: Path, _digest: str, max_tokens: int, token_budget: int | None) -> DomainClassifier:
-    return DomainClassifier(directory, max_tokens=max_tokens, token_budget=token_budget)
+def _load(directory: Path, _digest: str, device: str, max_tokens: int, token_budget: int | None) -> DomainClassifier:
+    return DomainClassifier(directory, device=device, max_tokens=max_tokens, token_budget=token_budget)
 
 
 def choose_device(name: str) -> Any:
@@ -221,12 +216,6 @@ def choose_device(name: str) -> Any:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"there is no device {name!r} here")
     return device
-
-
-def _best_dtype(device: Any) -> Any:
-    import torch
-
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
 def positions(model: Any) -> int:

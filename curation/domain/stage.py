@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from curation import stage
 from curation.batch import Batch
 from curation.domain.classifier import load_classifier
+from curation.domain.device import PRECISION, TOKEN_BUDGET, Choice, Kind, kind_of
 from curation.domain.model_directory import digest, read_labels
 from curation.errors import InputError
 from curation.stage import Measured, Rule, Stage, Threshold, measure_field
@@ -47,6 +48,8 @@ class DomainParameters(stage.Parameters):
         min_score: least score of the chosen label, by language; off by default.
         max_tokens: tokens of each document that the classifier reads, from its beginning.
         token_budget: padded tokens of one forward pass; None for 256 on a processor and 8,192 on a GPU.
+        device: ``cpu`` or ``cuda``; ``auto`` becomes the one or the other when the recipe is read, so that all
+            processes of a run, and the ones that go on with it, have the same.
     """
 
     model: Path
@@ -55,6 +58,7 @@ class DomainParameters(stage.Parameters):
     min_score: Threshold = Field(default_factory=dict)
     max_tokens: int = Field(default=512, ge=8, le=1 << 16)
     token_budget: int | None = Field(default=None, ge=8, le=1 << 24)
+    device: Choice = "auto"
 
     @field_validator("keep")
     @classmethod
@@ -62,6 +66,11 @@ class DomainParameters(stage.Parameters):
         if keep is not None and not keep:
             raise ValueError("an empty list keeps nothing; leave it out to keep all labels")
         return keep
+
+    @field_validator("device")
+    @classmethod
+    def _decided(cls, choice: Choice) -> Choice:
+        return kind_of(choice)
 
     @field_validator("min_score")
     @classmethod
@@ -107,10 +116,20 @@ class Domain(Stage):
         self._classifier = scorer
 
     @property
+    def device(self) -> Kind:
+        """The kind of device that scores, decided when the parameters were made."""
+        return kind_of(self.parameters.device)
+
+    @property
     def classifier_settings(self) -> dict[str, Any]:
         """What ``load_classifier`` takes, here or in another process."""
         given = self.parameters
-        return {"directory": given.model, "max_tokens": given.max_tokens, "token_budget": given.token_budget}
+        return {
+            "directory": given.model,
+            "device": self.device,
+            "max_tokens": given.max_tokens,
+            "token_budget": given.token_budget,
+        }
 
     @property
     def schema(self) -> pa.Schema:
@@ -129,10 +148,13 @@ class Domain(Stage):
         )
 
     def facts(self) -> dict[str, str]:
-        """Digest and labels of the model, versions of the libraries."""
+        """Digest and labels of the model, what it runs on and how, versions of the libraries."""
         facts = {
             "model": digest(self.parameters.model),
             "labels": json.dumps(self.labels, ensure_ascii=False),
+            "device": self.device,
+            "precision": PRECISION[self.device],
+            "token_budget": str(self.parameters.token_budget or TOKEN_BUDGET[self.device]),
         }
         for library in ("torch", "transformers", "tokenizers"):
             try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
+from cli.failures import exit_codes
 from tests.support.corpus import english, write_jsonl
 from tests.support.runs import PLAIN, gristmill, write_recipe
 
@@ -80,3 +84,41 @@ def test_help_answers_without_loading_the_house() -> None:
     done = gristmill("--help")
     for command in ("run", "explain", "verify", "inspect", "fit"):
         assert command in done.stdout
+
+
+def test_errors_of_the_machine_are_one_line(shard: Path, tmp_path: Path) -> None:
+    """An output below a file is an error that only the operating system puts into words."""
+    (tmp_path / "file").write_text("x")
+    done = gristmill("run", write_recipe(tmp_path), shard, "-o", tmp_path / "file" / "out", check=1)
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("gristmill: ") and str(tmp_path / "file" / "out") in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device", "/data/a\x1b[31m"), r"/data/a\x1b[31m: No space left on device"),
+        (OSError(18, "Invalid cross-device link", "/a", None, "/b"), "/a -> /b: Invalid cross-device link"),
+        (OSError("Cannot read '/x'"), "Cannot read '/x'"),
+        (OSError(), "OSError"),
+        (MemoryError("Unable to allocate 9 TiB"), "not enough memory; run fewer workers at once (Unable to allocate"),
+    ],
+)
+def test_what_is_said_of_the_machine(error: Exception, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as left, exit_codes():
+        raise error
+    assert left.value.exit_code == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"gristmill: {message}") and shown.count("\n") == 1
+
+
+def test_mistakes_in_the_program_keep_their_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), exit_codes():
+        raise ZeroDivisionError
+
+
+def test_a_reader_that_went_away_is_no_failure(tmp_path: Path) -> None:
+    """``gristmill explain … | head -1``."""
+    command = f"{sys.executable} -m cli.main explain {write_recipe(tmp_path)} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""

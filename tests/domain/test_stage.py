@@ -150,6 +150,6 @@ def test_model_path_and_fingerprint(model_directory: Path) -> None:
     facts = stage.facts()
     assert facts["model"] == digest(model_directory)
     assert json.loads(facts["labels"]) == LABELS
-    assert {"torch", "transformers", "tokenizers"} < set(facts)
+    assert {"torch", "transformers", "tokenizers", "device", "precision", "token_budget"} < set(facts)
     assert Domain.deciding == {"min_score"}
     assert str(model_directory) not in json.dumps(facts)

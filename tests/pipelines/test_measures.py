@@ -80,7 +80,7 @@ def batch_of(*texts: str) -> Batch:
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), MemoryError),
         (OnItsOwn("HIP ran out"), MemoryError),
         (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate"),
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate"),
             MemoryError,
         ),
         (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), MemoryError),

@@ -37,6 +37,19 @@ def test_a_folder_with_other_files_is_left_alone(shard: Path, tmp_path: Path) ->
     assert tree(mine) == before
 
 
+def test_a_run_without_its_mark_is_still_a_run(shard: Path, tmp_path: Path) -> None:
+    recipe, output = write_recipe(tmp_path), tmp_path / "out"
+    run_recipe(recipe, [shard], output)
+    before = tree(output)
+    (output / MARK).unlink()
+    run_recipe(recipe, [shard], output)
+    assert tree(output) == before
+    (output / MARK).unlink()
+    (output / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"no run's \(mine\.txt\)"):
+        run_recipe(recipe, [shard], output)
+
+
 def test_an_input_inside_the_output_is_refused(shard: Path, tmp_path: Path) -> None:
     run_recipe(write_recipe(tmp_path), [shard], tmp_path / "out")
     inner = write_jsonl(tmp_path / "out" / "more.jsonl", [{"text": english(9)}])

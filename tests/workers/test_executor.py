@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from curation.errors import InputError, RunError
@@ -70,3 +71,13 @@ def test_bad_input_is_not_tried_again() -> None:
     script: dict[str, list[BaseException]] = {"s0": [InputError("no text column", "x.parquet")]}
     with pytest.raises(InputError, match=r"x\.parquet: no text column"):
         run_tasks(Scripted(script), JOB, tasks(1), lambda *_: None, lambda *_: pytest.fail("no retry"))
+
+
+def test_short_memory_is_tried_again_and_then_named() -> None:
+    done: list[str] = []
+    script: dict[str, list[BaseException]] = {"s0": [MemoryError("no room"), pa.ArrowMemoryError("malloc failed")]}
+    run_tasks(Scripted(script), JOB, tasks(1), lambda task, _: done.append(task.name), lambda *_: None)
+    assert done == ["s0"]
+    script = {"s0": [MemoryError("no room") for _ in range(9)]}
+    with pytest.raises(RunError, match=rf"s0: not enough memory, {MAX_ATTEMPTS} times .*no room.*fewer workers"):
+        run_tasks(Scripted(script), JOB, tasks(1), lambda *_: None, lambda *_: None)
