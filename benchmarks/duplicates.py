@@ -109,16 +109,45 @@ def peak_mib(process: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
-def run_once(paths: list[str], output: Path, workers: int, memory: int) -> dict[str, float]:
+def run_once(paths: list[str], output: Path, workers: int, memory: int, template: str = RECIPE) -> dict[str, float]:
     """One run in a process of its own; prints its phases."""
     recipe = output.parent / "growth.yaml"
-    recipe.write_text(RECIPE.format(memory=memory))
+    recipe.write_text(template.format(memory=memory))
     command = [sys.executable, __file__, "--one", str(recipe), str(output), str(workers), *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr[-3000:])
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def second_night(folder: Path, first: Path, count: int, given: argparse.Namespace) -> None:
+    """Index the first night, then run the next ``count`` documents, one in five of which edits an earlier one."""
+    import duckdb
+
+    index = first.parent / "index"
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "cli.main", "index", "add", str(index), str(first), "--quiet"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    size = sum(file.stat().st_size for file in index.rglob("*") if file.is_file())
+    print(f"  index: {time.perf_counter() - began:.1f} s, {size / count:.0f} bytes a document")
+    paths = make_shards(folder, 2 * count, given.words)
+    paths = [path for path in paths if int(Path(path).stem.split("-")[1]) >= count]
+    for name, more in (("without memory", ""), ("with memory", f"  earlier: ['{index}']\n")):
+        output = first.parent / "second"
+        recipe = RECIPE.replace("retention", more + "retention")
+        result = run_once(paths, output, given.workers, given.memory_mib, recipe)
+        total = sum(s for n, s in result.items() if n not in ("milling", "publishing") and "M" not in n)
+        found = duckdb.sql(
+            f"select count(*) filter (verdict = 'duplicate'), count(witness_dataset) from '{output}/ledger/*.parquet'"
+        ).fetchone()
+        assert found is not None
+        print(
+            f"  second night {name}: {total:.1f} s, {found[0]:,} duplicates, {found[1]:,} of the first night",
+            flush=True,
+        )
+        shutil.rmtree(output)
+    shutil.rmtree(index)
 
 
 def one(recipe: str, output: str, workers: int, paths: list[str]) -> None:
@@ -173,6 +202,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory-mib", type=int, default=256)
     parser.add_argument("--words", type=int, default=500)
+    parser.add_argument("--second-night", action="store_true", help="then as many new documents, with a memory")
     parser.add_argument("--keep", type=Path, help="folder for the shards, to use them again")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -191,6 +221,8 @@ def main() -> None:
             for name, value in {**result, "deduplication": total}.items():
                 print(f"  {name:32}{value:12.2f}")
             print(f"  {'microseconds a document':32}{1e6 * total / count:12.2f}", flush=True)
+            if given.second_night:
+                second_night(folder, output, count, given)
             shutil.rmtree(output)
     return None
 

@@ -96,8 +96,17 @@ def classifier() -> None:
     call(sys.executable, "benchmarks/classifier.py", domain_model(), labelled(), "--documents", "128", "--rounds", "3")
 
 
+def duplicates() -> None:
+    """Whole removal beside peers, and its growth."""
+    peer = ["--peer", PEER] if PEER.exists() else []
+    texts = ["text/abc-news-en", "domains/bbc-en", "neardup/articles", "neardup/licenses"]
+    files = [DATA / f"{name}.jsonl.gz" for name in texts] if DATA else [ROOT / "examples" / "fit" / "corpus-en.jsonl"]
+    call(sys.executable, "-m", "benchmarks.duplicate_peers", *files, *peer)
+    call(sys.executable, "benchmarks/duplicates.py", "1000", "10000", "100000")
+
+
 SECTIONS: dict[str, Callable[[], None]] = {
-    section.__name__: section for section in (signatures, mill, perplexity, classifier)
+    section.__name__: section for section in (signatures, mill, perplexity, classifier, duplicates)
 }
 
 

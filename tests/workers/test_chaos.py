@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,3 +108,57 @@ def test_kills_leave_no_trace(backend: str, shards: Path, tmp_path: Path) -> Non
             (tmp_path / "disturbed" / "manifest.json").unlink(missing_ok=True)
     assert finish(start(arguments, log)) == 0, log.read_text()
     assert tree(tmp_path / "disturbed") == tree(tmp_path / "undisturbed")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of which deduplication takes longer than milling: copies, near-copies, and a template."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = random.Random(1)
+    for number in range(4):
+        texts = []
+        for row in range(1500):
+            text = english(rng.randrange(900), 16)
+            texts.append(text.replace("on day", "by day", rng.randrange(4)) + f" {rng.randrange(3)}")
+            if row % 3 == 0:
+                texts.append(english(5000, 40) + " " + english(rng.randrange(10**6), 4))
+        write_jsonl(folder / f"m{number}.jsonl.gz", [{"id": str(i), "text": text} for i, text in enumerate(texts)])
+    return folder
+
+
+STEPS = """
+name: steps
+stages:
+  - stage: extraction
+deduplication:
+  memory_mib: 16
+"""
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("backend", ["inline", "ray"])
+def test_kills_in_the_steps_of_deduplication(backend: str, many: Path, tmp_path: Path) -> None:
+    if backend == "ray":
+        pytest.importorskip("ray")
+    recipe, log = write_recipe(tmp_path, STEPS), tmp_path / "log"
+    whole, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert finish(start(command(recipe, many, whole, "inline"), log)) == 0, log.read_text()
+
+    def only_milled() -> None:
+        shutil.rmtree(disturbed, ignore_errors=True)
+        shutil.copytree(whole / "shards", disturbed / "shards")
+
+    only_milled()
+    arguments = command(recipe, many, disturbed, backend)
+    began = time.monotonic()
+    assert finish(start(arguments, log)) == 0, log.read_text()
+    span, rng, killed = time.monotonic() - began, random.Random(f"steps-{backend}-{KILLS}"), 0
+    only_milled()
+    while killed < KILLS:
+        process = start(arguments, log)
+        killed += kill_at_random(process, rng, span)
+        if finish(process) == 0:
+            assert tree(disturbed) == tree(whole)
+            only_milled()
+    assert finish(start(arguments, log)) == 0, log.read_text()
+    assert tree(disturbed) == tree(whole)
