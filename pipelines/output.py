@@ -70,21 +70,39 @@ def held(storage: Storage) -> Iterator[None]:
     Raises:
         RunError: when another driver is at work.
     """
-    if not storage.exists(MARK):
-        storage.write(MARK, _TEXT)
     if not storage.local:
+        storage.write(MARK, _TEXT)
         yield
         return
-    descriptor = os.open(storage.path(MARK), os.O_RDONLY)
+    with locked(
+        storage.path(MARK), f"{storage.uri}: another run is at work in this folder; wait for it, or end it", _TEXT
+    ):
+        yield
+
+
+@contextmanager
+def locked(path: str, otherwise: str, text: bytes = b"") -> Iterator[None]:
+    """Hold the kernel's lock on a file while the block runs.
+
+    The file is made in place and never replaced: everybody locks the same one.
+
+    Args:
+        otherwise: said when somebody else holds it.
+        text: what the file holds.
+
+    Raises:
+        RunError: when somebody else holds it.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock(descriptor, storage)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(otherwise) from None
+        if os.pread(descriptor, len(text) + 1, 0) != text:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text, 0)
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, storage: Storage) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunError(f"{storage.uri}: another run is at work in this folder; wait for it, or end it") from None

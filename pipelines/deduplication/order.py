@@ -18,6 +18,8 @@ from pipelines.deduplication.earlier import PLACE
 from pipelines.deduplication.records import Step, records, split
 from pipelines.deduplication.work import CHUNK, Work
 
+SAMPLES = 256  # keys of each shard by which the ranges are cut
+
 ROW_NUMBER = np.dtype([("row", "<u4"), ("number", "<u4")])
 HASH = np.dtype([("hash", "<u8", (2,)), ("number", "<u4"), ("shard", "<u4"), ("row", "<u4")])
 
@@ -40,7 +42,10 @@ def run_keys(work: Work, shard: int) -> None:
     chunks = [whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK)]
     writer = work.writer("keys", shard)
     writer.write("keys", dtype, chunks)
-    writer.commit(documents=count, firsts=[_text(chunk["key"][:1], width) for chunk in chunks])
+    firsts = [_text(chunk["key"][:1], width) for chunk in chunks]
+    # Evenly spaced, however large the shard is: the ranges of all shards together are cut by them.
+    samples = whole["key"][np.unique(np.linspace(0, max(count - 1, 0), min(count, SAMPLES), dtype=np.int64))]
+    writer.commit(documents=count, firsts=firsts, samples=[_text(key, width) for key in samples.reshape(-1, 1)])
 
 
 def run_order(work: Work, part: int) -> None:
@@ -107,21 +112,27 @@ def _text(key: np.ndarray, width: int) -> str:
     return bytes(key.tobytes()).ljust(width, b"\0").hex()
 
 
-def _firsts(step: Step) -> np.ndarray:
-    key = step.dtype("keys")["key"]
-    return np.array([bytes.fromhex(first) for first in step.facts["firsts"]], key)
+def _stored_keys(step: Step, name: str) -> np.ndarray:
+    return np.array([bytes.fromhex(key) for key in step.facts[name]], step.dtype("keys")["key"])
 
 
 def _splitters(steps: list[Step], ranges: int) -> list[Any]:
-    """Bounds of the ranges, from the first keys of all chunks; None is before and behind all."""
-    firsts = np.sort(np.concatenate([_firsts(step) for step in steps]))
-    inner = [firsts[len(firsts) * number // ranges] for number in range(1, ranges)] if len(firsts) else []
-    return [None, *inner, *([None] * (ranges - len(inner)))]
+    """Bounds of the ranges, from samples of all shards' keys; None is before and behind all."""
+    samples = [_stored_keys(step, "samples") for step in steps]
+    weights = [np.full(len(keys), step.facts["documents"] / max(len(keys), 1)) for step, keys in
+               zip(steps, samples, strict=True)]  # fmt: skip
+    keys, weight = np.concatenate(samples), np.concatenate(weights)
+    if not len(keys):
+        return [None] * (ranges + 1)
+    order = np.argsort(keys, kind="stable")
+    before = np.cumsum(weight[order])
+    places = np.searchsorted(before, before[-1] * np.arange(1, ranges) / ranges)
+    return [None, *keys[order][np.minimum(places, len(keys) - 1)], None]
 
 
 def _range(step: Step, low: Any, high: Any) -> tuple[np.ndarray, int]:
     """A shard's documents of one range, and the number of those before it."""
-    firsts, sizes = _firsts(step), step.sizes("keys")
+    firsts, sizes = _stored_keys(step, "firsts"), step.sizes("keys")
     key = step.dtype("keys")["key"]
     bounds = []
     for bound, otherwise in ((low, 0), (high, sum(sizes))):
