@@ -24,7 +24,7 @@ def run_command(
     models: Path | None, base: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """``gristmill run``."""
-    from pipelines.index import prepare_earlier
+    from pipelines.index import prepare_earlier, remembered
     from pipelines.inputs import find_shards
     from pipelines.plan import make_plan
     from pipelines.publish import read_statistics
@@ -41,7 +41,9 @@ def run_command(
     loaded = load_recipe(recipe, models)
     with bars(quiet) as shown:
         prepare_earlier(loaded, shown.to("indexing earlier corpora"))
-        plan = make_plan(loaded, find_shards(inputs, base, shown.to("reading digests")))
+        plan = make_plan(
+            loaded, find_shards(inputs, base, shown.to("reading digests")), remembered(loaded, output), output
+        )
         _say_disk(plan, Storage(output))
         result = run_plan(plan, output, lambda: make_executor(backend, count, ray_address), shown, inputs)  # type: ignore[arg-type]
     if result.did_nothing:

@@ -10,8 +10,10 @@ Texts are not copied: they are read from the corpora when a candidate must be pr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +39,14 @@ from pipelines.deduplication.earlier import (
     settings_of,
 )
 from pipelines.deduplication.records import Step, StepWriter, records, split
+from pipelines.locks import locked
 from pipelines.storage import MANIFEST, Storage
 
 if TYPE_CHECKING:
     from pipelines.recipe import Deduplication, LoadedRecipe
 
 INDEX = "index.json"
+LOCK = ".lock"
 INDEX_VERSION = 1
 RUN_DOCUMENTS = 1 << 18  # of a sorted run that is made at once; compaction makes longer ones
 
@@ -90,34 +94,55 @@ class Index:
 
     def __init__(self, uri: str) -> None:
         self.storage = _find(uri)
+        self._read()
+
+    def _read(self) -> None:
+        where = self.storage.path(INDEX)
         try:
             state = json.loads(self.storage.read(INDEX))
-            self.settings: dict[str, Any] = state["settings"]
-            self._folders: list[str] = state["segments"]
-            self._retracted: dict[str, list[int]] = state["retracted"]
             version = state["index"]
+            self.settings: dict[str, Any] = state["settings"]
+            self._corpora = {entry["folder"]: [tuple(c) for c in entry["corpora"]] for entry in state["segments"]}
+            self._retracted: dict[str, list[int]] = state["retracted"]
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"is not an index that can be read: {error}", self.storage.path(INDEX)) from None
+            raise InputError(f"is not an index that can be read: {error}", where) from None
         if version != INDEX_VERSION:
-            raise InputError(f"is an index of version {version}, known is {INDEX_VERSION}", self.storage.path(INDEX))
+            raise InputError(f"is an index of version {version}, known is {INDEX_VERSION}", where)
+        strange = [folder for folder in self._corpora if not re.fullmatch("segments/[0-9a-f]{32}", folder)]
+        if strange:
+            raise InputError(f"names a sorted run {strange[0]!r} that is none", where)
 
     @staticmethod
     def create(uri: str, settings: dict[str, Any]) -> Index:
         """An empty index."""
         storage = Storage(uri)
-        storage.write(INDEX, _state(settings, [], {}))
+        storage.write(INDEX, _state(settings, {}, {}))
         return Index(uri)
 
     @property
     def segments(self) -> list[Segment]:
-        """Sorted runs in order."""
-        for folder in self._folders:
+        """Sorted runs in order.
+
+        Raises:
+            InputError: when one is damaged or gone, saying whose it is.
+        """
+        for folder, corpora in self._corpora.items():
             if self.storage.manifest(folder) is None:
+                names = ", ".join(f"{name} ({uri})" for name, _, uri in corpora)
                 raise InputError(
-                    "this sorted run is damaged or gone; add its corpus again: gristmill index add",
-                    self.storage.path(folder),
+                    f"this sorted run is damaged or gone; add again what is in it: {names}", self.storage.path(folder)
                 )
-        return [self._segment(folder) for folder in self._folders]
+        return [self._segment(folder) for folder in self._corpora]
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time, from what the index is now (on local disks)."""
+        if not self.storage.local:
+            yield
+            return
+        with locked(self.storage.path(LOCK), f"{self.storage.uri}: another command is changing this index"):
+            self._read()
+            yield
 
     def _segment(self, folder: str) -> Segment:
         retracted = np.array(sorted(self._retracted.get(folder, [])), np.int64)
@@ -133,26 +158,51 @@ class Index:
         Returns:
             Number of documents added; 0 when this very corpus is in the index.
         """
-        parts = corpus_parts(run, name)
-        present = [folder for folder in self._folders if self.storage.manifest(folder) is not None]
-        self._replace(present, self._retracted)  # what is damaged or gone is made again, where it is of this corpus
-        known = {(part.version, part.file) for segment in self.segments for part in segment.parts}
-        groups = _groups([part for part in parts if (part.version, part.file) not in known])
-        added = done = 0
-        total = sum(part.rows for group in groups for part in group)
-        for group in groups:
-            folder = f"segments/{key_of('segment', self.settings, [_identity(part) for part in group])}"
-            if self.storage.manifest(folder) is None:
-                self._build(folder, group)
-            self._replace([*self._folders, folder], self._retracted)
-            added += sum(part.rows for part in group)
-            done = added
-            if on_progress:
-                on_progress(done, total)
+        with self._changing():
+            parts = corpus_parts(run, name)
+            self._mend(parts)
+            known = {(part.version, part.file) for segment in self.segments for part in segment.parts}
+            groups = _groups([part for part in parts if (part.version, part.file) not in known])
+            total, added = sum(part.rows for group in groups for part in group), 0
+            made = {}
+            for group in groups:
+                folder = f"segments/{key_of('segment', self.settings, [_identity(part) for part in group])}"
+                if self.storage.manifest(folder) is None:
+                    self._build(folder, group)
+                made[folder] = sorted({part.corpus for part in group})
+                added += sum(part.rows for part in group)
+                if on_progress:
+                    on_progress(added, total)
+            # All of a corpus or nothing of it; an older version of it gives way.
+            retracted = self._superseded(parts) if made else self._retracted
+            self._replace({**self._corpora, **made}, retracted)
         return added
+
+    def _mend(self, parts: Sequence[Part]) -> None:
+        """Leave out damaged sorted runs that hold nothing but the corpus that is being added."""
+        own = {part.uri for part in parts}
+        for folder, corpora in list(self._corpora.items()):
+            if self.storage.manifest(folder) is None and {uri for _, _, uri in corpora} <= own:
+                del self._corpora[folder]
+
+    def _superseded(self, parts: Sequence[Part]) -> dict[str, list[int]]:
+        """Retracted documents, those of older versions of a corpus among them."""
+        uri, version = parts[0].uri, parts[0].version
+        retracted = {folder: set(numbers) for folder, numbers in self._retracted.items()}
+        for folder in self._corpora:
+            first = 0
+            for part in self._segment(folder).parts:
+                if part.uri == uri and part.version != version:
+                    retracted.setdefault(folder, set()).update(range(first, first + part.rows))
+                first += part.rows
+        return {folder: sorted(numbers) for folder, numbers in retracted.items()}
 
     def compact(self) -> int:
         """Merge all sorted runs into one, without retracted documents; return how many there were."""
+        with self._changing():
+            return self._compact()
+
+    def _compact(self) -> int:
         segments = self.segments
         if len(segments) < 2 and not any(len(segment.retracted) for segment in segments):
             return len(segments)
@@ -164,10 +214,9 @@ class Index:
                 writer.write(file, dtype, (_merged(earlier, file, prefix) for prefix in range(PREFIXES)))
             writer.write("ids", ID, [np.concatenate([s.step.read("ids", 0) for s in segments])])
             writer.commit(parts=[asdict(part) for part in earlier.parts], key=folder.rsplit("/", 1)[1])
-        old = self._folders
-        self._replace([folder], {})
+        old = list(self._corpora)
+        self._replace({folder: sorted({part.corpus for part in earlier.parts})}, {})
         for name in old:
-            self.storage.delete_folders(name)
             for file in self.storage.list(name):
                 self.storage.delete(file)
         return len(segments)
@@ -178,16 +227,17 @@ class Index:
         Returns:
             Ids that were found; those that had been retracted before count too.
         """
-        wanted = {id_.lower() for id_ in ids}
-        retracted = {folder: set(numbers) for folder, numbers in self._retracted.items()}
+        names = np.array([bytes.fromhex(id_) for id_ in ids if _is_id(id_)], "V16")
         found = []
-        for folder in self._folders:
-            stored = self._segment(folder).step.read("ids", 0)["id"]
-            names = {bytes.fromhex(id_) for id_ in wanted if _is_id(id_)}
-            for number in np.flatnonzero([row.tobytes() in names for row in stored]).tolist():
-                retracted.setdefault(folder, set()).add(number)
-                found.append(stored[number].tobytes().hex())
-        self._replace(self._folders, {folder: sorted(numbers) for folder, numbers in retracted.items()})
+        with self._changing():
+            retracted = {folder: set(numbers) for folder, numbers in self._retracted.items()}
+            for folder in self._corpora:
+                stored = self._segment(folder).step.read("ids", 0)["id"]
+                keys = np.ascontiguousarray(stored).view("V16").reshape(-1)
+                for number in np.flatnonzero(np.isin(keys, names)).tolist():
+                    retracted.setdefault(folder, set()).add(number)
+                    found.append(stored[number].tobytes().hex())
+            self._replace(self._corpora, {folder: sorted(numbers) for folder, numbers in retracted.items()})
         return sorted(set(found))
 
     def twins(self, text: str, threshold: Fraction | None = None) -> list[Twin]:
@@ -240,13 +290,18 @@ class Index:
         writer.write("ids", ID, [records(ID, id=np.concatenate([np.empty((0, 16), np.uint8), *ids]))])
         writer.commit(parts=[asdict(part) for part in parts], key=folder.rsplit("/", 1)[1])
 
-    def _replace(self, folders: list[str], retracted: dict[str, list[int]]) -> None:
-        self._folders, self._retracted = folders, {f: n for f, n in retracted.items() if n and f in folders}
-        self.storage.write(INDEX, _state(self.settings, self._folders, self._retracted))
+    def _replace(self, corpora: dict[str, list[Any]], retracted: dict[str, list[int]]) -> None:
+        self._corpora = corpora
+        self._retracted = {folder: numbers for folder, numbers in retracted.items() if numbers and folder in corpora}
+        self.storage.write(INDEX, _state(self.settings, self._corpora, self._retracted))
 
 
-def open_earlier(recipe: LoadedRecipe) -> Earlier:
+def open_earlier(recipe: LoadedRecipe, versions: Iterable[str] | None = None, output: str | None = None) -> Earlier:
     """The earlier corpora that a recipe names.
+
+    Args:
+        versions: of the corpora that count; None for all.
+        output: root of the run; its own corpus is no earlier one, even if the index has it by now.
 
     Raises:
         InputError: for one that is not there or was made with other settings.
@@ -254,19 +309,47 @@ def open_earlier(recipe: LoadedRecipe) -> Earlier:
     parameters = recipe.recipe.deduplication
     if parameters is None or not parameters.earlier:
         return Earlier()
-    segments = []
+    found: dict[str, Segment] = {}
     for uri in earlier_uris(recipe):
         index = Index(uri)
-        expected = settings_for(parameters)
-        for name, value in expected.items():
-            if index.settings[name] != value:
-                raise InputError(
-                    f"the index was made with {name} {index.settings[name]!r}, the recipe has {value!r}; make another "
-                    "index, or change the recipe",
-                    uri,
-                )
-        segments += index.segments
-    return Earlier(tuple(segments))
+        _check_settings(index, settings_for(parameters), uri)
+        found |= {segment.step.facts["key"]: segment for segment in index.segments}
+    known = {part.version: part for segment in found.values() for part in segment.parts}
+    own = {version for version, part in known.items() if output is not None and part.uri == _root(output)}
+    missing = sorted(set(versions or ()) - set(known))
+    if missing:
+        raise InputError(f"version {missing[0]} of a corpus that this run remembers is in no index any more")
+    counted = frozenset((set(known) if versions is None else set(versions)) - own)
+    segments = [replace(segment, versions=counted) for segment in found.values()]
+    return Earlier(tuple(s for s in segments if any(s.counts(part) for part in s.parts)))
+
+
+def _check_settings(index: Index, expected: dict[str, Any], uri: str) -> None:
+    for name, value in expected.items():
+        if index.settings.get(name) != value:
+            raise InputError(
+                f"the index was made with {name} {index.settings.get(name)!r}, the recipe has {value!r}; make another "
+                "index, or change the recipe",
+                uri,
+            )
+
+
+def remembered(recipe: LoadedRecipe, output: str) -> list[str] | None:
+    """Versions of corpora that a finished run remembers, when the same recipe is run again; else None.
+
+    What was added to an index after a run is later than the run: it must not take the run's documents away.
+    """
+    storage = Storage(output)
+    if not storage.exists("run.json"):
+        return None
+    try:
+        run = json.loads(storage.read("run.json"))
+        before = (run["recipe"]["deduplication"] or {}).get("earlier", [])
+        versions = [corpus["version"] for corpus in run["earlier"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+    deduplication = recipe.recipe.deduplication
+    return versions if deduplication is not None and list(deduplication.earlier) == before else None
 
 
 def earlier_uris(recipe: LoadedRecipe) -> list[str]:
@@ -279,12 +362,19 @@ def earlier_uris(recipe: LoadedRecipe) -> list[str]:
 def prepare_earlier(recipe: LoadedRecipe, on_progress: Progress | None = None) -> None:
     """Make the index of each finished run that a recipe names and that has none yet; it lies in its ``index/``."""
     deduplication = recipe.recipe.deduplication
+    if deduplication is None:
+        return
     for uri in earlier_uris(recipe):
         storage = Storage(uri)
-        bare = storage.exists(MANIFEST) and not storage.exists(INDEX) and not storage.exists(f"index/{INDEX}")
-        if bare and deduplication is not None:
-            index = Index.create(f"{uri}/index", settings_for(deduplication))
-            index.add(uri, on_progress=on_progress)
+        if storage.exists(MANIFEST) and not storage.exists(INDEX):
+            folder = f"{uri.rstrip('/')}/index"
+            exists = Storage(folder).exists(INDEX)
+            index = Index(folder) if exists else Index.create(folder, settings_for(deduplication))
+            index.add(uri, on_progress=on_progress)  # does nothing where all of it is there
+
+
+def _root(uri: str) -> str:
+    return uri if "://" in uri else Storage(uri).root
 
 
 def corpus_parts(run: str, name: str | None = None) -> list[Part]:
@@ -294,9 +384,17 @@ def corpus_parts(run: str, name: str | None = None) -> list[Part]:
     if manifest is None:
         raise InputError("holds no finished run (no complete manifest.json); finish it first", run)
     described = json.loads(storage.read("run.json"))
-    uri = run if "://" in run else storage.root
+    uri = _root(run)
     return [
-        Part(name or described["recipe"]["name"], manifest["key"], uri, file, entry["rows"], entry["bytes"])
+        Part(
+            name or described["recipe"]["name"],
+            manifest["key"],
+            uri,
+            file,
+            entry["rows"],
+            entry["bytes"],
+            entry["digest"],
+        )
         for file, entry in sorted(manifest["files"].items())
         if file.startswith("corpus/")
     ]
@@ -322,12 +420,13 @@ def _find(uri: str) -> Storage:
     raise InputError("holds neither an index nor a finished run", uri)
 
 
-def _state(settings: dict[str, Any], folders: list[str], retracted: dict[str, list[int]]) -> bytes:
-    return pretty_json({"index": INDEX_VERSION, "settings": settings, "segments": folders, "retracted": retracted})
+def _state(settings: dict[str, Any], corpora: dict[str, list[Any]], retracted: dict[str, list[int]]) -> bytes:
+    segments = [{"folder": folder, "corpora": named} for folder, named in corpora.items()]
+    return pretty_json({"index": INDEX_VERSION, "settings": settings, "segments": segments, "retracted": retracted})
 
 
 def _identity(part: Part) -> list[Any]:
-    return [part.dataset, part.version, part.uri, part.file, part.rows, part.bytes]
+    return [*part.corpus, part.file, part.rows, part.bytes, part.digest]
 
 
 def _groups(parts: Sequence[Part]) -> list[list[Part]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -10,8 +9,9 @@ from contextlib import contextmanager
 
 import pyarrow.fs as pafs
 
-from curation.errors import InputError, RunError
+from curation.errors import InputError
 from pipelines.inputs import Shard
+from pipelines.locks import locked
 from pipelines.storage import MANIFEST, Storage
 
 MARK = ".gristmill"  # says that a folder is a run's; locked by the driver that works in it
@@ -78,31 +78,3 @@ def held(storage: Storage) -> Iterator[None]:
         storage.path(MARK), f"{storage.uri}: another run is at work in this folder; wait for it, or end it", _TEXT
     ):
         yield
-
-
-@contextmanager
-def locked(path: str, otherwise: str, text: bytes = b"") -> Iterator[None]:
-    """Hold the kernel's lock on a file while the block runs.
-
-    The file is made in place and never replaced: everybody locks the same one.
-
-    Args:
-        otherwise: said when somebody else holds it.
-        text: what the file holds.
-
-    Raises:
-        RunError: when somebody else holds it.
-    """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(otherwise) from None
-        if os.pread(descriptor, len(text) + 1, 0) != text:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, text, 0)
-        yield
-    finally:
-        os.close(descriptor)

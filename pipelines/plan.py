@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import platform
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -138,18 +138,26 @@ def _fingerprints(stage: Stage, given: Parameters) -> tuple[Any, Any]:
     return [stage.name, stage.version, measuring, stage.facts()], [deciding, stage.version]
 
 
-def make_plan(recipe: LoadedRecipe, shards: Sequence[Shard]) -> Plan:
-    """Bring a recipe and its shards together."""
+def make_plan(
+    recipe: LoadedRecipe, shards: Sequence[Shard], versions: Iterable[str] | None = None, output: str | None = None
+) -> Plan:
+    """Bring a recipe and its shards together.
+
+    Args:
+        versions: of the earlier corpora that count; None for all that the recipe's indexes hold.
+        output: root of the run, whose own corpus is no earlier one.
+    """
     read, extraction, *rest = recipe.stages
     sketch = Sketch.of(recipe.recipe.deduplication)
     stages = (read, extraction, Size(SizeParameters()), *rest, sketch)
-    return Plan(recipe, stages, tuple(shards), open_earlier(recipe))
+    return Plan(recipe, stages, tuple(shards), open_earlier(recipe, versions, output))
 
 
 def rebuild_plan(run: dict[str, Any], models_root: Path) -> Plan:
     """The plan of a stored ``run.json``."""
     recipe = rebuild_recipe(run["recipe"], models_root)
-    return make_plan(recipe, [Shard(**shard) for shard in run["shards"]])
+    versions = [corpus["version"] for corpus in run["earlier"]]
+    return make_plan(recipe, [Shard(**shard) for shard in run["shards"]], versions)
 
 
 def _plain_stage(stage: Stage) -> dict[str, Any]:

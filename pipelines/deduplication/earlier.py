@@ -8,9 +8,10 @@ only what it shares with them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Part:
         uri: root of the run that published it.
         file: below the root.
         rows: number of documents.
-        bytes: size of the file.
+        bytes, digest: of the file.
     """
 
     dataset: str
@@ -48,6 +49,12 @@ class Part:
     file: str
     rows: int
     bytes: int
+    digest: str
+
+    @property
+    def corpus(self) -> tuple[str, str, str]:
+        """Which version of which corpus it belongs to: name, version, place."""
+        return self.dataset, self.version, self.uri
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,12 @@ class Segment:
     Attributes:
         step: its files.
         retracted: ``int64[m]``, rising, documents that count no more.
+        versions: of the corpora that count; None for all.
     """
 
     step: Step
     retracted: np.ndarray
+    versions: frozenset[str] | None = None
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -71,6 +80,17 @@ class Segment:
     def documents(self) -> int:
         """How many there are, retracted ones included."""
         return sum(part.rows for part in self.parts)
+
+    @cached_property
+    def hidden(self) -> np.ndarray:
+        """Documents that do not count, ``int64[m]``: retracted ones, and those of other versions."""
+        bounds = np.concatenate([[0], np.cumsum([part.rows for part in self.parts])]).astype(np.int64)
+        other = [np.arange(bounds[n], bounds[n + 1]) for n, part in enumerate(self.parts) if not self.counts(part)]
+        return np.unique(np.concatenate([self.retracted, *other]))
+
+    def counts(self, part: Part) -> bool:
+        """Whether the documents of a part count."""
+        return self.versions is None or part.version in self.versions
 
     def shared(self, name: str, first: int, end: int, wanted: np.ndarray) -> np.ndarray:
         """Records of a range of hashes, as far as they are wanted.
@@ -88,7 +108,7 @@ class Segment:
             place = np.searchsorted(wanted, hashes)
             place[place == len(wanted)] = 0
             chosen = wanted[place] == hashes if len(wanted) else np.zeros(len(part), bool)
-            chosen &= ~np.isin(part["document"], self.retracted)
+            chosen &= ~np.isin(part["document"], self.hidden)
             found.append(part[chosen])
         return np.concatenate(found)
 
@@ -101,11 +121,18 @@ class Earlier:
 
     def plain(self) -> list[Any]:
         """What decisions depend on: which runs there are, and which of their documents count."""
-        return [[segment.step.facts["key"], segment.retracted.tolist()] for segment in self.segments]
+        return [
+            [segment.step.facts["key"], segment.retracted.tolist(), sorted({p.version for p in self._counted(segment)})]
+            for segment in self.segments
+        ]
+
+    @staticmethod
+    def _counted(segment: Segment) -> list[Part]:
+        return [part for part in segment.parts if segment.counts(part)]
 
     def datasets(self) -> list[dict[str, str]]:
         """Name, version and place of each corpus, in the order of names."""
-        found = {(part.dataset, part.version, part.uri) for part in self.parts}
+        found = {part.corpus for segment in self.segments for part in self._counted(segment)}
         return [{"dataset": dataset, "version": version, "uri": uri} for dataset, version, uri in sorted(found)]
 
     @cached_property
@@ -172,9 +199,12 @@ def part_texts(part: Part, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Ar
         InputError: when the file is not there any more, or another one.
     """
     storage = Storage(part.uri)
-    if storage.size(part.file) != part.bytes:
+    if not re.fullmatch(r"corpus/[0-9A-Za-z_-]+\.parquet", part.file):
+        raise InputError(f"an index names a file {part.file!r} that no run publishes", part.uri)
+    if not _unchanged(part):
         raise InputError(
-            f"the corpus {part.dataset!r} is not what was indexed; bring it back, or add it to the index again",
+            f"the corpus {part.dataset!r} is not what was indexed: this file is gone or changed; bring it back, or add "
+            "the corpus to the index again",
             storage.path(part.file),
         )
     with storage.open(part.file) as stream:
@@ -186,6 +216,13 @@ def part_texts(part: Part, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Ar
                 text = file.read_row_group(group, columns=["text"]).column("text").combine_chunks()
                 yield inside, text.take(pa.array(inside - first))
             first += count
+
+
+@lru_cache(maxsize=1 << 16)
+def _unchanged(part: Part) -> bool:
+    """Whether a file has the bytes that were indexed; each is read for it once in a process."""
+    storage = Storage(part.uri)
+    return storage.size(part.file) == part.bytes and storage.digest(part.file) == part.digest
 
 
 def settings_of(definition: str, scheme: str, permutations: int, rows: int, seed: int, unicode: str) -> dict[str, Any]:

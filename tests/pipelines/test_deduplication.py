@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +15,12 @@ import pytest
 from benchmarks import oracle
 from curation.duplicates.find import find_duplicates
 from curation.errors import InputError, RunError
+from pipelines import index as index_module
 from pipelines.deduplication import large, order, pairs, steps, work
 from pipelines.index import Index, prepare_earlier
+from pipelines.mill import mill_shard
 from pipelines.recipe import load_recipe
+from pipelines.storage import Storage
 from pipelines.verify import verify_run
 from tests.support.corpus import HAN, write_jsonl
 from tests.support.runs import plan_of, rows, run_recipe, tree, write_recipe
@@ -249,8 +253,7 @@ def test_a_damaged_index_is_refused_by_name(file: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=rf"{file}\.records.*digest differs"):
         run_recipe(second, shards_of(tmp_path / "2", texts(1), 1), tmp_path / "night2")
     # What was damaged is out of the account; the corpus can be added again.
-    index = Index(str(tmp_path / "index"))
-    assert index.add(str(tmp_path / "night1")) > 0
+    assert Index(str(tmp_path / "index")).add(str(tmp_path / "night1")) > 0
     run_recipe(second, shards_of(tmp_path / "2", texts(1), 1), tmp_path / "night2")
     assert len(verify_run(str(tmp_path / "night2"))) == 6
 
@@ -288,3 +291,126 @@ def test_an_index_of_other_settings_is_refused(tmp_path: Path) -> None:
     nowhere = recipe(tmp_path, "  earlier: [nowhere]\n", "nowhere")
     with pytest.raises(InputError, match="neither an index nor a finished run"):
         plan_of(nowhere, tmp_path / "1")
+
+
+def test_a_run_that_is_in_its_own_index_stays_what_it_is(tmp_path: Path) -> None:
+    nights = [shards_of(tmp_path / str(number), texts(number), 1) for number in range(3)]
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    before = []
+    for number, shards in enumerate(nights):
+        with_memory = recipe(tmp_path, f"  earlier: ['{tmp_path / 'index'}']\n", f"night{number}")
+        run_recipe(with_memory, shards, tmp_path / f"out{number}")
+        index.add(str(tmp_path / f"out{number}"))
+        before.append(tree(tmp_path / f"out{number}"))
+    for number, shards in enumerate(nights):
+        with_memory = tmp_path / f"night{number}.yaml"
+        assert run_recipe(with_memory, shards, tmp_path / f"out{number}").did_nothing
+        # Another recipe sees what there is by now, but never its own corpus.
+        other = recipe(tmp_path, f"  recall: 0.9981\n  earlier: ['{tmp_path / 'index'}']\n", f"night{number}")
+        assert rows(tmp_path / f"out{number}", "corpus")
+        if number == 2:
+            run_recipe(other, shards, tmp_path / f"out{number}")
+            assert {row["id"] for row in rows(tmp_path / "out2", "corpus")} >= {
+                row["id"] for row in rows(tmp_path / "out2") if row["verdict"] == "kept"
+            }
+            assert not any(row["id"] == row["witness"] for row in rows(tmp_path / "out2"))
+            assert rows(tmp_path / "out2", "corpus")
+
+
+def test_an_index_that_is_cut_short_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_recipe(recipe(tmp_path, name="first"), shards_of(tmp_path / "1", texts(1), 3), tmp_path / "night1")
+    second = recipe(tmp_path, f"  earlier: ['{tmp_path / 'night1'}']\n", "second")
+    monkeypatch.setattr(index_module, "RUN_DOCUMENTS", 1)  # a sorted run for each part
+    build, built = Index._build, []
+
+    def killed(self: Index, folder: str, parts: Any) -> None:
+        if len(built) == 2:
+            raise KeyboardInterrupt
+        built.append(folder)
+        build(self, folder, parts)
+
+    monkeypatch.setattr(Index, "_build", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_earlier(load_recipe(second))
+    assert Index(str(tmp_path / "night1")).segments == []
+    monkeypatch.setattr(Index, "_build", build)
+    prepare_earlier(load_recipe(second))
+    opened = Index(str(tmp_path / "night1"))
+    assert len(opened.segments) == 3
+    assert sum(segment.documents for segment in opened.segments) == len(rows(tmp_path / "night1", "corpus"))
+
+
+def test_adding_one_corpus_forgets_no_other(tmp_path: Path) -> None:
+    for number in range(2):
+        run_recipe(
+            recipe(tmp_path, name=f"n{number}"),
+            shards_of(tmp_path / str(number), texts(number), 1),
+            tmp_path / f"o{number}",
+        )
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    stale = Index(str(tmp_path / "index"))
+    index.add(str(tmp_path / "o0"))
+    stale.add(str(tmp_path / "o1"))  # from what the index is now, not from what it was when it was opened
+    assert len(Index(str(tmp_path / "index")).segments) == 2
+    first = next(iter(Index(str(tmp_path / "index")).segments)).step.folder
+    (tmp_path / "index" / first / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"add again what is in it: n0"):
+        stale.add(str(tmp_path / "o1"))
+    with pytest.raises(InputError, match=r"add again what is in it: n0"):
+        Index(str(tmp_path / "index")).twins("text")
+    assert stale.add(str(tmp_path / "o0")) == len(rows(tmp_path / "o0", "corpus"))
+    assert len(Index(str(tmp_path / "index")).segments) == 2
+
+
+def test_a_newer_version_of_a_corpus_takes_the_place_of_the_older(tmp_path: Path) -> None:
+    shards = shards_of(tmp_path / "1", texts(1), 1)
+    run_recipe(recipe(tmp_path, name="first"), shards, tmp_path / "out")
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    index.add(str(tmp_path / "out"))
+    run_recipe(recipe(tmp_path, name="renamed"), shards, tmp_path / "out")
+    index.add(str(tmp_path / "out"))
+    text = max(rows(tmp_path / "out", "corpus"), key=lambda row: len(row["text"]))
+    assert [(twin.dataset, twin.id) for twin in index.twins(text["text"])] == [("renamed", text["id"])]
+
+
+def test_a_corpus_that_was_changed_is_not_believed(tmp_path: Path) -> None:
+    run_recipe(recipe(tmp_path, name="first"), shards_of(tmp_path / "1", texts(1), 1), tmp_path / "night1")
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    index.add(str(tmp_path / "night1"))
+    path = next((tmp_path / "night1" / "corpus").glob("*.parquet"))
+    text = max(rows(tmp_path / "night1", "corpus"), key=lambda row: len(row["text"]))["text"]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="gone or changed"):
+        Index(str(tmp_path / "index")).twins(text)
+
+
+@pytest.mark.parametrize("folder", ["../victim", "segments/../../victim", "/victim", "segments/xyz"])
+def test_a_hostile_index_is_refused(folder: str, tmp_path: Path) -> None:
+    index = Index.create(str(tmp_path / "index"), index_settings(tmp_path))
+    state = json.loads((tmp_path / "index" / "index.json").read_text())
+    state["segments"] = [{"folder": folder, "corpora": []}]
+    (tmp_path / "index" / "index.json").write_text(json.dumps(state))
+    with pytest.raises(InputError, match="that is none"):
+        Index(str(tmp_path / "index"))
+    with pytest.raises(InputError, match="that is none"):
+        index.compact()
+
+
+def test_ranges_are_even_however_small_the_shards_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "LEAST_PART", 1)
+    monkeypatch.setattr(work.Work, "memory", property(lambda _: 32 * 64 * 40))  # ranges of about 40 documents
+    collection = [" ".join(str(number * step) for step in range(1, 3 + number % 50)) for number in range(400)]
+    plan = plan_of(recipe(tmp_path), *shards_of(tmp_path, collection, 40))
+    storage = Storage(str(tmp_path / "out"))
+    for shard in plan.shards:
+        mill_shard(plan, shard, storage)
+    for part in range(len(plan.shards)):
+        steps.perform(plan, storage, "keys", part)
+    job = work.Work(plan, storage)
+    assert job.sizes.ranges == 11
+    for part in range(job.sizes.ranges):
+        steps.perform(plan, storage, "order", part)
+    sizes = [job.step("order", part).facts["documents"] for part in range(job.sizes.ranges)]
+    assert sum(sizes) == 400 and max(sizes) <= 45

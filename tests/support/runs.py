@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pipelines.index import remembered
 from pipelines.inputs import find_shards
 from pipelines.plan import Plan, make_plan
 from pipelines.recipe import load_recipe
@@ -41,7 +42,9 @@ def plan_of(recipe: Path, *inputs: Path) -> Plan:
 
 def run_recipe(recipe: Path, inputs: list[Path], output: Path, workers: int = 1, backend: str = "inline") -> RunResult:
     """Run in this process (or with workers) and return how it ended."""
-    plan = plan_of(recipe, *inputs)
+    loaded = load_recipe(recipe)
+    shards = find_shards([str(path) for path in inputs])
+    plan = make_plan(loaded, shards, remembered(loaded, str(output)), str(output))
     return run(plan, str(output), lambda: make_executor(backend, workers))  # type: ignore[arg-type]
 
 
