@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from cli.progress import bars, errors
 from cli.show import show_funnel
 from curation.errors import InputError
-
-if TYPE_CHECKING:
-    from pipelines.plan import Plan
-    from pipelines.storage import Storage
 
 console = Console(highlight=False)
 
@@ -44,7 +39,6 @@ def run_command(
         plan = make_plan(
             loaded, find_shards(inputs, base, shown.to("reading digests")), remembered(loaded, output), output
         )
-        _say_disk(plan, Storage(output))
         result = run_plan(plan, output, lambda: make_executor(backend, count, ray_address), shown, inputs)  # type: ignore[arg-type]
     if result.did_nothing:
         console.print("This run is finished already; nothing was done.")
@@ -56,21 +50,6 @@ def run_command(
     show_funnel(console, read_statistics(Storage(output)))
     console.print(f"\ncorpus  {output}/corpus\nledger  {output}/ledger", markup=False, soft_wrap=True)
     console.print(f"next    gristmill inspect {output}    gristmill verify {output}", markup=False, soft_wrap=True)
-
-
-def _say_disk(plan: Plan, storage: Storage) -> None:
-    """The disk that the run needs, before it starts; nothing to say of one that is finished."""
-    from pipelines.estimate import disk_free, disk_need
-    from pipelines.publish import finished
-
-    if finished(plan, storage) is not None:
-        return
-    low, high = disk_need(plan.shards)
-    free = disk_free(storage)
-    known = "" if free is None else f"; {free / 1e9:,.1f} GB are free"
-    errors.print(f"disk needed: about {low / 1e9:.3f} to {high / 1e9:.3f} GB{known}", markup=False)
-    if free is not None and free < low:
-        errors.print("that is not enough: the run will end with an error and go on where there is room", markup=False)
 
 
 def verify_command(directory: str, shallow: bool, quiet: bool) -> None:

@@ -21,6 +21,15 @@ class Bars:
         self._progress = progress
         self._bar: TaskID | None = None
 
+    def disk(self, low: int, high: int, free: int | None) -> None:
+        """The disk that the run needs, before it starts."""
+        known = "" if free is None else f"; {free / 1e9:,.1f} GB are free"
+        errors.print(f"disk needed: about {low / 1e9:.3f} to {high / 1e9:.3f} GB{known}", markup=False)
+        if free is not None and free < low:
+            errors.print(
+                "that is not enough: the run will end with an error and go on where there is room", markup=False
+            )
+
     def phase(self, name: str, total: int) -> None:
         """A phase begins; the one before is complete."""
         if self._progress:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from curation.errors import RunError
 from pipelines.deduplication.steps import phases
+from pipelines.estimate import disk_free, disk_need
 from pipelines.output import FOLDERS, check_output, held
 from pipelines.plan import Plan
 from pipelines.publish import begin_publication, finish_publication, finished
@@ -20,6 +21,9 @@ from workers.tasks import Job, Task, remember
 
 class Watcher(Protocol):
     """Is told how a run goes on."""
+
+    def disk(self, low: int, high: int, free: int | None) -> None:
+        """Before anything is written: bytes that the run needs, and that are there (None where unknown)."""
 
     def phase(self, name: str, total: int) -> None:
         """A phase begins; ``total`` units of work lie ahead."""
@@ -33,6 +37,9 @@ class Watcher(Protocol):
 
 class Silent:
     """Watches without a word."""
+
+    def disk(self, low: int, high: int, free: int | None) -> None:
+        """Says nothing."""
 
     def phase(self, name: str, total: int) -> None:
         """Says nothing."""
@@ -100,6 +107,7 @@ def run(
         manifest = finished(plan, storage)
         if manifest is not None:
             return RunResult(manifest, did_nothing=True)
+        watcher.disk(*disk_need(plan.shards), disk_free(storage))
         milled = _work(plan, storage, output, start, watcher)
         manifest = finish_publication(plan, storage)
         storage.sweep(FOLDERS)
