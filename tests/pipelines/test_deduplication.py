@@ -17,6 +17,7 @@ from curation.duplicates.find import find_duplicates
 from curation.errors import InputError, RunError
 from pipelines import index as index_module
 from pipelines.deduplication import large, order, pairs, steps, work
+from pipelines.deduplication.records import StepWriter
 from pipelines.index import Index, prepare_earlier
 from pipelines.mill import mill_shard
 from pipelines.recipe import load_recipe
@@ -414,3 +415,53 @@ def test_ranges_are_even_however_small_the_shards_are(tmp_path: Path, monkeypatc
         steps.perform(plan, storage, "order", part)
     sizes = [job.step("order", part).facts["documents"] for part in range(job.sizes.ranges)]
     assert sum(sizes) == 400 and max(sizes) <= 45
+
+
+@pytest.mark.slow
+def test_workers_and_backends_decide_the_same(tmp_path: Path) -> None:
+    collection = [text for seed in range(20, 26) for text in texts(seed)]
+    first = shards_of(tmp_path / "1", collection[::3], 3)
+    run_recipe(recipe(tmp_path, name="first"), first, tmp_path / "night1")
+    shards = shards_of(tmp_path / "2", collection, 5)
+    second = recipe(tmp_path, f"  earlier: ['{tmp_path / 'night1'}']\n", "second")
+    prepare_earlier(load_recipe(second))
+    run_recipe(second, shards, tmp_path / "one")
+    assert any(row["witness_dataset"] for row in rows(tmp_path / "one"))
+    run_recipe(second, shards[::-1], tmp_path / "four", workers=4)
+    assert tree(tmp_path / "four") == tree(tmp_path / "one")
+    pytest.importorskip("ray")
+    run_recipe(second, shards, tmp_path / "ray", workers=2, backend="ray")
+    assert tree(tmp_path / "ray") == tree(tmp_path / "one")
+
+
+@pytest.mark.parametrize("step", ["prints", "sets", "verify", "decide"])
+def test_a_full_disk_ends_the_run_and_commits_nothing(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = shards_of(tmp_path, texts(4), 2)
+    run_recipe(recipe(tmp_path), shards, tmp_path / "whole")
+    write = StepWriter.write
+
+    def full(self: StepWriter, name: str, dtype: np.dtype, parts: Any) -> None:
+        if steps_running[-1].startswith(step):
+            with self._storage.writer(f"{self._folder}/{name}.records") as stream, open("/dev/full", "wb", 0) as disk:
+                stream.write(b"half")
+                disk.write(b"x")  # No space left on device
+        write(self, name, dtype, parts)
+
+    steps_running: list[str] = []
+    perform = steps.perform
+
+    def watched(plan: Any, storage: Any, name: str, part: int) -> None:
+        steps_running.append(name)
+        perform(plan, storage, name, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StepWriter, "write", full)
+        patched.setattr(tasks, "perform_step", watched)
+        with pytest.raises(RunError, match="No space left on device; nothing was committed"):
+            run_recipe(recipe(tmp_path), shards, tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert not list((tmp_path / "out").rglob("*.tmp-*"))
+    run_recipe(recipe(tmp_path), shards, tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
