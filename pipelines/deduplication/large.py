@@ -62,9 +62,14 @@ def run_leaders(work: Work, round_: int, batch: int) -> None:
     families = work.step("families", 0)
     members = families.read("families", batch)
     starts = np.flatnonzero(np.concatenate([[True], members["family"][1:] != members["family"][:-1]])[: len(members)])
+    numbers = np.unique(members["number"]).astype(np.int64)
+    sketches = Sketches(work, numbers, families)
+    buckets = fingerprints(sketches.minima(), work.bands)
+    states = _states(work, numbers, round_)
     found, leaders = [np.empty(0, EDGE)], [np.empty(0, NUMBER)]
     for start, end in zip(starts, np.append(starts[1:], len(members)), strict=True):
-        edges, leading = _family(work, members["number"][start:end].astype(np.int64), round_)
+        places = np.searchsorted(numbers, members["number"][start:end])
+        edges, leading = _family(work, sketches, buckets, states, places)
         found.append(edges)
         leaders.append(leading)
     writer = work.writer(f"leaders-{round_}", batch)
@@ -73,22 +78,27 @@ def run_leaders(work: Work, round_: int, batch: int) -> None:
     writer.commit()
 
 
-def _family(work: Work, numbers: np.ndarray, round_: int) -> tuple[np.ndarray, np.ndarray]:
-    sketches = Sketches(work, numbers, work.step("families", 0))
-    buckets = fingerprints(sketches.minima(), work.bands)
+def _states(work: Work, numbers: np.ndarray, round_: int) -> np.ndarray:
+    """What is known of documents when a round begins."""
     pinned, every = numbers < work.sizes.earlier, np.arange(len(numbers))
     if round_ == 0:
-        states = first_states(every, pinned)
-    else:
-        removed = work.step(f"choose-{round_ - 1}", 0).read("removed", 0)
-        states = next_states(every, pinned, ~np.isin(numbers, removed))
+        return first_states(every, pinned)
+    removed = work.step(f"choose-{round_ - 1}", 0).read("removed", 0)
+    return next_states(every, pinned, ~np.isin(numbers, removed))
+
+
+def _family(
+    work: Work, sketches: Sketches, buckets: np.ndarray, states: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One family, by the places of its documents in the batch: edges, and numbers of those that led."""
 
     def load(rows: np.ndarray) -> tuple[ShingleSets, np.ndarray]:
-        return sketches.sets(rows), buckets[rows]
+        return sketches.sets(places[rows]), buckets[places[rows]]
 
     # Two blocks of sets of 8 bytes a shingle, copied on their way, and an index of their rarest shingles.
-    blocks = list(blocks_of(sketches.sizes, work.memory // 128))
-    edges, leaders = leader_edges_in_blocks(load, states, blocks, work.threshold)
+    blocks = list(blocks_of(sketches.sizes[places], work.memory // 128))
+    edges, leaders = leader_edges_in_blocks(load, states[places], blocks, work.threshold)
+    numbers = sketches.numbers[places]
     return edge_records(edges, numbers), numbers[leaders].astype(NUMBER)
 
 

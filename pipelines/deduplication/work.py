@@ -127,7 +127,8 @@ class Work:
             documents,
             earlier,
             ranges=1 + own * 64 // part,
-            partitions=1 + own * width * 12 // part,
+            # Small buckets of up to 64 documents give up to 32 pairs of 8 bytes for each fingerprint of 12.
+            partitions=1 + own * width * 12 // max(part // 4, LEAST_PART),
             blocks=1 + own * 64 // part,
         )
 
