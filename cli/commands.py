@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rich.console import Console
+from rich.text import Text
 
 from cli.progress import bars, errors
-from cli.show import show_funnel
+from cli.show import line, show_funnel, terminal
 from curation.errors import InputError
 
-console = Console(highlight=False)
+console = terminal()
 
 
 def run_command(
@@ -19,9 +19,9 @@ def run_command(
     models: Path | None, base: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """``gristmill run``."""
-    from pipelines.index import prepare_earlier, remembered
+    from pipelines.index import prepare_earlier
     from pipelines.inputs import find_shards
-    from pipelines.plan import make_plan
+    from pipelines.plan import plan_for
     from pipelines.publish import read_statistics
     from pipelines.recipe import load_recipe
     from pipelines.storage import Storage
@@ -36,9 +36,7 @@ def run_command(
     loaded = load_recipe(recipe, models)
     with bars(quiet) as shown:
         prepare_earlier(loaded, shown.to("indexing earlier corpora"))
-        plan = make_plan(
-            loaded, find_shards(inputs, base, shown.to("reading digests")), remembered(loaded, output), output
-        )
+        plan = plan_for(loaded, find_shards(inputs, base, shown.to("reading digests")), output)
         result = run_plan(plan, output, lambda: make_executor(backend, count, ray_address), shown, inputs)  # type: ignore[arg-type]
     if result.did_nothing:
         console.print("This run is finished already; nothing was done.")
@@ -46,10 +44,10 @@ def run_command(
         console.print("Every shard was milled already.")
     else:
         computed = ", ".join(f"{stage} {number}" for stage, number in result.computed.items())
-        errors.print(f"computed (stage and number of shards): {computed}", markup=False, soft_wrap=True)
+        errors.print(f"computed (stage and number of shards): {computed}", soft_wrap=True)
     show_funnel(console, read_statistics(Storage(output)))
-    console.print(f"\ncorpus  {output}/corpus\nledger  {output}/ledger", markup=False, soft_wrap=True)
-    console.print(f"next    gristmill inspect {output}    gristmill verify {output}", markup=False, soft_wrap=True)
+    console.print(f"\ncorpus  {output}/corpus\nledger  {output}/ledger", soft_wrap=True)
+    console.print(f"next    gristmill inspect {output}    gristmill verify {output}", soft_wrap=True)
 
 
 def verify_command(directory: str, shallow: bool, quiet: bool) -> None:
@@ -58,8 +56,8 @@ def verify_command(directory: str, shallow: bool, quiet: bool) -> None:
 
     with bars(quiet) as shown:
         checked = verify_run(directory, deep=not shallow, on_progress=shown.to("verifying"))
-    for line in checked:
-        console.print(f"[green]✓[/green] {line}", soft_wrap=True)
+    for said in checked:
+        console.print(Text.assemble(("✓", "green"), " ", line(said)), soft_wrap=True)
 
 
 def fit_perplexity_command(
@@ -78,7 +76,7 @@ def fit_perplexity_command(
             prune=counts, seed=seed,
             on_progress=lambda done, total, what: shown.to(what)(done, total),
         )  # fmt: skip
-    console.print(str(report), markup=False, soft_wrap=True)
+    console.print(str(report), soft_wrap=True)
 
 
 def fit_domain_command(
@@ -98,9 +96,9 @@ def fit_domain_command(
         )  # fmt: skip
     held_out, documents = evaluation["held_out"], evaluation["documents"]
     training = sum(documents["training"].values())
-    console.print(f"{output}: classifier of {len(held_out['labels'])} labels", markup=False)
+    console.print(f"{output}: classifier of {len(held_out['labels'])} labels")
     console.print(
         f"trained on {training:,} documents; on {held_out['documents']:,} held out: "
         f"accuracy {held_out['accuracy']:.1%}, macro-F1 {held_out['macro_f1']:.1%}"
     )
-    console.print(f"confusions: {output}/confusion.md", markup=False)
+    console.print(f"confusions: {output}/confusion.md")

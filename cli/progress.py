@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cli.show import line
+from cli.show import line, terminal
 
-errors = Console(stderr=True, highlight=False)
+errors = terminal(stderr=True)
 
 
 class Bars:
@@ -24,11 +23,9 @@ class Bars:
     def disk(self, low: int, high: int, free: int | None) -> None:
         """The disk that the run needs, before it starts."""
         known = "" if free is None else f"; {free / 1e9:,.1f} GB are free"
-        errors.print(f"disk needed: about {low / 1e9:.3f} to {high / 1e9:.3f} GB{known}", markup=False)
+        errors.print(f"disk needed: about {low / 1e9:.3f} to {high / 1e9:.3f} GB{known}")
         if free is not None and free < low:
-            errors.print(
-                "that is not enough: the run will end with an error and go on where there is room", markup=False
-            )
+            errors.print("that is not enough: the run will end with an error and go on where there is room")
 
     def phase(self, name: str, total: int) -> None:
         """A phase begins; the one before is complete."""
@@ -42,7 +39,7 @@ class Bars:
 
     def retry(self, what: str, attempt: int, why: str) -> None:
         """Says so: retries are never silent."""
-        errors.print(line(f"{what}: attempt {attempt} failed ({why}); trying again"), markup=False)
+        errors.print(line(f"{what}: attempt {attempt} failed ({why}); trying again"))
 
     def to(self, name: str) -> Callable[[int, int], None]:
         """A callback ``(done, total)`` that shows one phase."""

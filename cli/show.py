@@ -40,9 +40,9 @@ def cell(text: str, style: str = "") -> Text:
     return Text(line(text), style)
 
 
-def terminal() -> Console:
+def terminal(stderr: bool = False) -> Console:
     """A console that takes strings as they are: ``[b]`` and ``:cat:`` are text, colour comes from ``Text``."""
-    return Console(highlight=False, markup=False, emoji=False)
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def show_funnel(console: Console, statistics: Mapping[str, Any]) -> None:

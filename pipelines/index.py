@@ -36,7 +36,6 @@ from pipelines.deduplication.earlier import (
     Part,
     Segment,
     part_texts,
-    settings_of,
 )
 from pipelines.deduplication.records import Step, StepWriter, records, split
 from pipelines.locks import locked
@@ -56,9 +55,14 @@ Progress = Callable[[int, int], None]
 def settings_for(parameters: Deduplication) -> dict[str, Any]:
     """What an index must have been made with to serve a recipe."""
     bands = bands_for(Fraction(parameters.threshold), parameters.recall)
-    return settings_of(
-        parameters.definition, parameters.scheme, bands.permutations, bands.rows, parameters.seed, facts()["unicode"]
-    )
+    return {
+        "definition": parameters.definition,
+        "scheme": parameters.scheme,
+        "permutations": bands.permutations,
+        "rows": bands.rows,
+        "seed": parameters.seed,
+        **facts(),
+    }
 
 
 @dataclass(frozen=True)

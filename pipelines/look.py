@@ -31,6 +31,7 @@ class FinishedRun:
         self.manifest = self.storage.manifest("")
         if self.manifest is None:
             raise InputError("holds no finished run (no complete manifest.json); run it again to finish it", directory)
+        self._earlier: dict[str, FinishedRun | None] = {}
         self.run: dict[str, Any] = self._json("run.json")
         self.statistics: dict[str, Any] = self._json("statistics.json")
 
@@ -120,6 +121,11 @@ class FinishedRun:
 
     def earlier(self, dataset: str) -> FinishedRun | None:
         """An earlier corpus that this run remembers, ``name@version``; None where it is not there any more."""
+        if dataset not in self._earlier:
+            self._earlier[dataset] = self._find_earlier(dataset)
+        return self._earlier[dataset]
+
+    def _find_earlier(self, dataset: str) -> FinishedRun | None:
         for known in self.run["earlier"]:
             if f"{known['dataset']}@{known['version']}" == dataset:
                 storage = Storage(known["uri"])

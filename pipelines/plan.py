@@ -25,7 +25,7 @@ from curation.size import Size, SizeParameters
 from curation.stage import Parameters, Stage
 from pipelines.canonical import key_of
 from pipelines.deduplication.earlier import Earlier
-from pipelines.index import open_earlier
+from pipelines.index import open_earlier, remembered
 from pipelines.inputs import Shard
 from pipelines.recipe import LoadedRecipe, rebuild_recipe
 from pipelines.sketch import Sketch
@@ -151,6 +151,11 @@ def make_plan(
     sketch = Sketch.of(recipe.recipe.deduplication)
     stages = (read, extraction, Size(SizeParameters()), *rest, sketch)
     return Plan(recipe, stages, tuple(shards), open_earlier(recipe, versions, output))
+
+
+def plan_for(recipe: LoadedRecipe, shards: Sequence[Shard], output: str) -> Plan:
+    """The plan of a run that goes to a folder: it never counts its own corpus, or later ones, as earlier."""
+    return make_plan(recipe, shards, remembered(recipe, output), output)
 
 
 def rebuild_plan(run: dict[str, Any], models_root: Path) -> Plan:

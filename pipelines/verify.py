@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from curation.duplicates.arrays import run_starts
 from curation.errors import InputError, RunError
 from curation.sources.formats import detect_format, line_packing
 from pipelines.funnel import check_funnel
@@ -137,7 +138,7 @@ def _check_places(run: FinishedRun, deep: bool) -> str:
         if kind == "parquet":
             continue
         offsets, lengths = rows
-        distinct = np.concatenate([[True], offsets[1:] != offsets[:-1]])
+        distinct = run_starts(offsets)
         offsets, lengths = offsets[distinct], lengths[distinct]
         broken = np.flatnonzero(offsets[:-1] + lengths[:-1] != offsets[1:])
         if offsets[0] != 0 or len(broken):
@@ -175,7 +176,7 @@ def _counts_text(shard: Shard, packed: str, end: int) -> bool:
 def _by_shard(places: pa.Table) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     names = np.asarray(places.column("shard").to_pylist(), dtype=str)
     offsets, lengths = places.column("offset").to_numpy(), places.column("length").to_numpy()
-    starts = np.concatenate([[0], np.flatnonzero(names[1:] != names[:-1]) + 1, [len(names)]])
+    starts = np.append(run_starts(names), len(names))
     return [(str(names[a]), (offsets[a:b], lengths[a:b])) for a, b in pairwise(starts) if b > a]
 
 

@@ -1,4 +1,4 @@
-"""Arrays as the compiled kernels want them."""
+"""Arrays as the compiled kernels want them, and what several of these modules ask of arrays."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def read_only(array: np.ndarray, type_: Any) -> np.ndarray:
     view = np.ascontiguousarray(array, type_).view()
     view.flags.writeable = False
     return view
+
+
+def run_starts(values: np.ndarray) -> np.ndarray:
+    """Where another value begins, ``int64[k]``; equal values (rows, where there are two axes) stand together."""
+    new = np.ones(len(values), np.bool_)
+    differs = values[1:] != values[:-1]
+    new[1:] = differs.any(axis=1) if differs.ndim == 2 else differs
+    return np.flatnonzero(new)

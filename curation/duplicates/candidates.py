@@ -36,7 +36,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from curation.duplicates.arrays import read_only
+from curation.duplicates.arrays import read_only, run_starts
 from curation.duplicates.jaccard import LEADER, PINNED, REMOVED, UNDECIDED, Edges, leader_edges
 from curation.duplicates.shingles import ShingleSets
 
@@ -75,7 +75,7 @@ def bucket_pairs(
     order = np.lexsort((documents, fingerprints))
     sorted_prints = fingerprints[order]
     members = documents[order].astype(np.int64)
-    starts = np.flatnonzero(np.concatenate([[True], sorted_prints[1:] != sorted_prints[:-1]])[: members.size])
+    starts = run_starts(sorted_prints)
     sizes = np.diff(np.append(starts, members.size))
     before = np.concatenate([[0], np.cumsum(members < pinned)])
     fixed = before[starts + sizes] - before[starts]  # they stand at the start of their bucket

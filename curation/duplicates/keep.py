@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from curation.duplicates.arrays import read_only
+from curation.duplicates.arrays import read_only, run_starts
 from curation.duplicates.jaccard import Edges
 
 KEPT, EXACT, NEAR = 0, 1, 2  # why a document goes: it equals its witness word for word, or nearly
@@ -120,10 +120,9 @@ def representatives(text_hash: np.ndarray, rank: np.ndarray) -> np.ndarray:
     count = rank.size
     order = np.lexsort((rank, text_hash[:, 1], text_hash[:, 0]))
     ordered = text_hash[order]
-    new = np.ones(count, np.bool_)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    starts = run_starts(ordered)
     result = np.empty(count, np.int64)
-    result[order] = order[np.flatnonzero(new)][np.cumsum(new) - 1]
+    result[order] = np.repeat(order[starts], np.diff(np.append(starts, count)))
     return result
 
 

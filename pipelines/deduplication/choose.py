@@ -26,16 +26,20 @@ OUTCOME = np.dtype(
 
 def run_choose(work: Work, round_: int) -> None:
     """The greedy pass after a round: who is removed, and whether all that are kept had led."""
-    steps = _edge_steps(work, round_)
-    every = edges_of(steps)
-    numbers = np.unique(np.concatenate([every.left, every.right]))
-    kept = greedy(edges_of(steps, numbers), numbers < work.sizes.earlier).kept
+    edges = edges_of(_edge_steps(work, round_))
+    numbers = np.unique(np.concatenate([edges.left, edges.right]))
+    kept = greedy(_by_place(edges, numbers), numbers < work.sizes.earlier).kept
     removed = numbers[~kept].astype(NUMBER)
     large = np.concatenate([np.empty(0, NUMBER), *_family_numbers(work)])
     settled = bool(np.isin(large[~np.isin(large, removed)], leaders_of(work, round_)).all())
     writer = work.writer(f"choose-{round_}", 0)
     writer.write("removed", NUMBER, [removed])
     writer.commit(settled=settled)
+
+
+def _by_place(edges: Edges, numbers: np.ndarray) -> Edges:
+    """Edges by the place of their documents in ``numbers``, which are rising."""
+    return edges._replace(left=np.searchsorted(numbers, edges.left), right=np.searchsorted(numbers, edges.right))
 
 
 def _family_numbers(work: Work) -> list[np.ndarray]:
@@ -55,17 +59,16 @@ def run_decide(work: Work, round_: int, writer: StepWriter) -> None:
     Args:
         writer: to write the decisions to.
     """
-    steps = _edge_steps(work, round_)
+    edges = edges_of(_edge_steps(work, round_))
     copies = np.concatenate([np.empty(0, COPY), *(copies_of(work, shard) for shard in range(work.shards + 1))])
-    every = edges_of(steps)
-    numbers = np.unique(np.concatenate([copies["number"].astype(np.int64), every.left, every.right]))
+    numbers = np.unique(np.concatenate([copies["number"].astype(np.int64), edges.left, edges.right]))
     representative = np.arange(len(numbers))
     own = np.searchsorted(numbers, copies["number"])
     representative[own] = np.searchsorted(numbers, copies["representative"])
     found = decide(
         representative,
         np.arange(len(numbers)),
-        edges_of(steps, numbers),
+        _by_place(edges, numbers),
         _sizes(work, numbers[np.unique(representative[own])], numbers),
         numbers < work.sizes.earlier,
     )
@@ -111,6 +114,3 @@ def _write(work: Work, numbers: np.ndarray, found: Decisions, writer: StepWriter
         datasets=[list(dataset) for dataset in datasets],
         key=work.plan.deduplication_key(),
     )
-
-
-__all__ = ["OUTCOME", "Edges", "run_choose", "run_decide"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from curation.duplicates.arrays import run_starts
 from pipelines.deduplication.order import HASH
 from pipelines.deduplication.records import records, split
 from pipelines.deduplication.work import Work, hash_range
@@ -19,7 +20,7 @@ def run_copies(work: Work, partition: int) -> None:
     whole = np.concatenate([records(HASH, hash=hashes, number=numbers, shard=work.shards, row=0), own])
     order = np.lexsort((whole["number"], whole["hash"][:, 1], whole["hash"][:, 0]))
     whole = whole[order]
-    starts = np.flatnonzero(_starts(whole["hash"]))
+    starts = run_starts(whole["hash"])
     sizes = np.diff(np.append(starts, len(whole)))
     copies = np.repeat(sizes > 1, sizes)
     representative = np.repeat(whole["number"][starts], sizes)
@@ -36,10 +37,3 @@ def run_copies(work: Work, partition: int) -> None:
 def copies_of(work: Work, shard: int) -> np.ndarray:
     """Documents of a shard that are not alone, ``COPY[n]``; of all earlier corpora for the number of shards."""
     return np.concatenate([work.step("copies", part).read("copies", shard) for part in range(work.sizes.partitions)])
-
-
-def _starts(hashes: np.ndarray) -> np.ndarray:
-    """Where another hash begins, ``bool[n]``; equal ones stand together."""
-    new = np.ones(len(hashes), bool)
-    new[1:] = (hashes[1:] != hashes[:-1]).any(axis=1)
-    return new

@@ -189,7 +189,7 @@ class Earlier:
 
     def texts(self, part: int, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Array]]:
         """Texts of some documents of a part, rows rising, a row group at a time; groups without any are not read."""
-        yield from part_texts(self.parts[part], rows)
+        return part_texts(self.parts[part], rows)
 
 
 def part_texts(part: Part, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Array]]:
@@ -223,15 +223,3 @@ def _unchanged(part: Part) -> bool:
     """Whether a file has the bytes that were indexed; each is read for it once in a process."""
     storage = Storage(part.uri)
     return storage.size(part.file) == part.bytes and storage.digest(part.file) == part.digest
-
-
-def settings_of(definition: str, scheme: str, permutations: int, rows: int, seed: int, unicode: str) -> dict[str, Any]:
-    """What two sets of fingerprints must have in common to be comparable."""
-    return {
-        "definition": definition,
-        "scheme": scheme,
-        "permutations": permutations,
-        "rows": rows,
-        "seed": seed,
-        "unicode": unicode,
-    }

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from curation.duplicates.arrays import run_starts
 from curation.duplicates.bands import fingerprints
 from curation.duplicates.candidates import first_states, leader_edges_in_blocks, next_states
 from curation.duplicates.jaccard import Edges
 from curation.duplicates.keep import components
 from curation.duplicates.shingles import ShingleSets
-from pipelines.deduplication.pairs import MEMBER
 from pipelines.deduplication.records import records, split
 from pipelines.deduplication.sets import Sketches, blocks_of
 from pipelines.deduplication.verify import EDGE, edge_records
@@ -32,7 +32,7 @@ def run_families(work: Work, _: int) -> None:
     numbers = np.unique(members["number"])
     place = np.searchsorted(numbers, members["number"])
     bucket = np.concatenate([np.empty((0, 2), np.int64), *(_named(part, at) for at, part in enumerate(parts))])
-    starts = np.flatnonzero(np.concatenate([[True], (bucket[1:] != bucket[:-1]).any(axis=1)])[: len(bucket)])
+    starts = run_starts(bucket)
     head = np.repeat(place[starts], np.diff(np.append(starts, len(bucket))))
     none = np.empty(0, np.int32)
     family = components(Edges(head, place, none, none), len(numbers))
@@ -61,7 +61,7 @@ def run_leaders(work: Work, round_: int, batch: int) -> None:
     """One round for one batch of families."""
     families = work.step("families", 0)
     members = families.read("families", batch)
-    starts = np.flatnonzero(np.concatenate([[True], members["family"][1:] != members["family"][:-1]])[: len(members)])
+    starts = run_starts(members["family"])
     numbers = np.unique(members["number"]).astype(np.int64)
     sketches = Sketches(work, numbers, families)
     buckets = fingerprints(sketches.minima(), work.bands)
@@ -107,6 +107,3 @@ def leaders_of(work: Work, round_: int) -> np.ndarray:
     batches = work.step("families", 0).facts["batches"]
     parts = [work.step(f"leaders-{round_}", batch).read("leaders", 0) for batch in range(batches)]
     return np.concatenate([np.empty(0, NUMBER), *parts])
-
-
-__all__ = ["MEMBER", "leaders_of", "run_families", "run_leaders"]

@@ -52,12 +52,10 @@ def edge_records(edges: Edges, numbers: np.ndarray) -> np.ndarray:
     )  # fmt: skip
 
 
-def edges_of(steps: list[Step], numbers: np.ndarray | None = None) -> Edges:
-    """All edges of some steps; with ``numbers`` (rising), by place in these."""
+def edges_of(steps: list[Step]) -> Edges:
+    """All edges of some steps, by the documents' numbers."""
     whole = np.concatenate([np.empty(0, EDGE), *(step.read("edges", 0) for step in steps)])
     left, right = whole["left"].astype(np.int64), whole["right"].astype(np.int64)
-    if numbers is not None:
-        left, right = np.searchsorted(numbers, left), np.searchsorted(numbers, right)
     return Edges(left, right, whole["intersection"].astype(np.int32), whole["union"].astype(np.int32))
 
 

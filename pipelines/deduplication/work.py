@@ -108,7 +108,7 @@ class Work:
         """Number of shards."""
         return len(self.plan.shards)
 
-    @cached_property
+    @property
     def earlier(self) -> Earlier:
         """Documents of earlier corpora."""
         return self.plan.earlier

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipelines.index import remembered
 from pipelines.inputs import find_shards
-from pipelines.plan import Plan, make_plan
+from pipelines.plan import Plan, make_plan, plan_for
 from pipelines.recipe import load_recipe
 from workers.driver import RunResult, make_executor, run
 
@@ -44,7 +43,7 @@ def run_recipe(recipe: Path, inputs: list[Path], output: Path, workers: int = 1,
     """Run in this process (or with workers) and return how it ended."""
     loaded = load_recipe(recipe)
     shards = find_shards([str(path) for path in inputs])
-    plan = make_plan(loaded, shards, remembered(loaded, str(output)), str(output))
+    plan = plan_for(loaded, shards, str(output))
     return run(plan, str(output), lambda: make_executor(backend, workers))  # type: ignore[arg-type]
 
 
