@@ -1,0 +1,1 @@
+"""The service: HTTP, its store, the controller, the client."""

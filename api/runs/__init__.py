@@ -1,0 +1,1 @@
+"""Runs: states and what may cause them, submission, commands, events."""

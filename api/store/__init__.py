@@ -1,0 +1,1 @@
+"""The truth of state: tables, connections, migrations."""

@@ -1,0 +1,1 @@
+"""Webhooks: what others are told, signed, retried, and never at a private address."""
