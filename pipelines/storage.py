@@ -9,6 +9,7 @@ race: both write the same bytes under the same names, so it does not matter who 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import posixpath
@@ -61,6 +62,8 @@ class Storage:
         self.uri = uri
         self.filesystem, self.root = resolve(uri)
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+        # Bytes and digest of what was written here and is not committed yet, so that nothing is read back for it.
+        self._written: dict[str, tuple[int, str]] = {}
 
     def path(self, name: str) -> str:
         """Full path, inside the filesystem, of a name below the root (``corpus/part-00000.parquet``)."""
@@ -77,7 +80,7 @@ class Storage:
 
     def read(self, name: str) -> bytes:
         """The whole of a small file."""
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             return bytes(stream.read())
 
     def open(self, name: str) -> BinaryIO:
@@ -86,22 +89,25 @@ class Storage:
 
     def digest(self, name: str) -> str:
         """Digest of a file's bytes as they are now."""
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             return digest_stream(cast(BinaryIO, stream))
 
     @contextmanager
     def writer(self, name: str) -> Iterator[BinaryIO]:
         """A stream whose bytes become ``name`` when the block ends well, and vanish when it does not."""
+        self._written.pop(name, None)
         final = self.path(name)
         target = f"{final}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}" if self.local else final
         try:
             self.filesystem.create_dir(posixpath.dirname(final), recursive=True)
-            with self.filesystem.open_output_stream(target) as stream:
-                yield cast(BinaryIO, stream)
+            with self.filesystem.open_output_stream(target, compression=None) as stream:
+                hashed = _HashedStream(stream)
+                yield cast(BinaryIO, hashed)
             if self.local:
                 _sync(target)
                 os.replace(target, final)
                 _sync(posixpath.dirname(final))
+            self._written[name] = (hashed.count, hashed.digest())
         except BaseException as error:
             # An object store has published what was written so far: data without a manifest, and now not even that.
             with suppress(OSError):
@@ -126,10 +132,16 @@ class Storage:
         Returns:
             The manifest.
         """
-        entries = {name: {"bytes": self.size(name), "digest": self.digest(name)} for name in sorted(files)}
-        manifest = {**content, "files": entries}
-        self.write(posixpath.join(folder, MANIFEST), pretty_json(manifest))
+        manifest = {**content, "files": {name: self._entry(name) for name in sorted(files)}}
+        name = posixpath.join(folder, MANIFEST)
+        self.write(name, pretty_json(manifest))
+        self._written.pop(name)
         return manifest
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        """What a manifest says of a file.  It is read only where this object did not write it as it is now."""
+        size, (count, digest) = self.size(name), self._written.pop(name, (-1, ""))
+        return {"bytes": size, "digest": digest if count == size else self.digest(name)}
 
     def manifest(self, folder: str) -> dict[str, Any] | None:
         """The manifest of a committed result, or None when it is not done.
@@ -148,6 +160,7 @@ class Storage:
 
     def delete(self, name: str) -> None:
         """Delete a file if it is there."""
+        self._written.pop(name, None)
         with suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path(name))
 
@@ -180,6 +193,38 @@ class Storage:
         for name in leftovers:
             self.delete(name)
         return len(leftovers)
+
+
+class _HashedStream:
+    """Hands on what is written, and keeps the count and the digest of it; a ``BinaryIO`` as far as Arrow asks."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._digest = hashlib.blake2b(digest_size=32)  # as digest_stream does
+        self.count = 0
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self._stream.write(data)
+        self._digest.update(data)
+        self.count += size
+        return size
+
+    def tell(self) -> int:
+        return self.count
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.close()
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._stream.closed)
+
+    def digest(self) -> str:
+        return "blake2b:" + self._digest.hexdigest()
 
 
 def _sync(path: str) -> None:
