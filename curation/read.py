@@ -37,6 +37,8 @@ class ReadParameters(Parameters):
         untyped: whether a response without a content type is tried.
         max_record_bytes: a longer record, line or row (decompressed) is quarantined.
         verify_digests: whether WARC-Block-Digest is checked where it is given.
+        sample_share: share of records that go on, chosen by a hash of their ids: a smaller sample is part of a
+            larger one, and every run chooses the same.
         text_field, html_field, id_field, url_field, date_field: columns of JSONL and Parquet sources.
     """
 
@@ -45,6 +47,7 @@ class ReadParameters(Parameters):
     untyped: bool = True
     max_record_bytes: int = Field(default=32 << 20, ge=1 << 10, le=1 << 30)
     verify_digests: bool = True
+    sample_share: float = Field(default=1.0, gt=0, le=1)
     text_field: str = "text"
     html_field: str | None = None
     id_field: str | None = None
@@ -68,10 +71,10 @@ class Read(Stage):
     """Facts about each record; what is no document ends here under its own rule."""
 
     name: ClassVar[str] = "read"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     Parameters: ClassVar[type[Parameters]] = ReadParameters
     parameters: ReadParameters
-    deciding: ClassVar[frozenset[str]] = frozenset({"http_status"})
+    deciding: ClassVar[frozenset[str]] = frozenset({"http_status", "sample_share"})
 
     @property
     def schema(self) -> pa.Schema:
@@ -91,6 +94,7 @@ class Read(Stage):
                 measure_field("is_document", pa.bool_(), "whether the record type can hold a document"),
                 measure_field("is_revisit", pa.bool_(), "whether the record repeats an earlier capture"),
                 measure_field("media_type_accepted", pa.bool_(), "whether the media type can hold a document"),
+                measure_field("sample_place", pa.float64(), "place in a random order that is always the same, [0, 1)"),
             ]
         )
 
@@ -101,6 +105,7 @@ class Read(Stage):
             Rule("record-type", "is_document", ">=", {"default": 1.0}, detail="kind"),
             Rule("http-status", "http_status", "==", {"default": status}),
             Rule("media-type", "media_type_accepted", ">=", {"default": 1.0}, detail="content_type"),
+            Rule("not-sampled", "sample_place", "<", {"default": self.parameters.sample_share}),
         ]
 
     def measure(self, batch: Batch) -> Measured:
@@ -140,8 +145,9 @@ class Read(Stage):
 
     def _table(self, records: list[Record], identity: str) -> pa.Table:
         accepted = [self._accepts(record) for record in records]
+        ids = [document_id(identity, record) for record in records]
         columns = {
-            "id": [document_id(identity, record) for record in records],
+            "id": ids,
             "offset": [record.offset for record in records],
             "length": [record.length for record in records],
             "inner_offset": [record.inner_offset for record in records],
@@ -155,6 +161,7 @@ class Read(Stage):
             "is_document": [record.kind in DOCUMENT_KINDS for record in records],
             "is_revisit": [record.kind == "revisit" for record in records],
             "media_type_accepted": accepted,
+            "sample_place": [int(id_[:12], 16) / (1 << 48) for id_ in ids],
             "content": [record.content for record in records],
             "declared_charset": [clean(record.charset) for record in records],
             "text": [clean(record.text) for record in records],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Milled:
         left: documents left for deduplication.
         errors: quarantined records by error class.
         computed: stages computed now; the others were there already.
+        seconds: that each of them took, in all batches; for people, stored nowhere.
     """
 
     identity: str
@@ -45,6 +47,7 @@ class Milled:
     left: int
     errors: dict[str, int]
     computed: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As plain data."""
@@ -67,17 +70,19 @@ def mill_shard(plan: Plan, shard: Shard, storage: Storage, on_bytes: Progress | 
     links, _ = plan.chain(shard)
     done = [storage.manifest(link.folder) is not None for link in links]
     missing = [link for link, committed in zip(links, done, strict=True) if not committed]
+    seconds: dict[str, float] = {}
     if missing:
-        summaries = _compute(plan, shard, storage, links, done, on_bytes)
+        summaries = _compute(plan, shard, storage, links, done, on_bytes, seconds)
         for link in missing:
             storage.commit(link.folder, summaries[link.key], [f"{link.folder}/measures.arrow"])
-    return _milled(shard, storage, links, [link.stage.name for link in missing])
+    return _milled(shard, storage, links, [link.stage.name for link in missing], seconds)
 
 
 def _compute(
-    plan: Plan, shard: Shard, storage: Storage, links: list[Link], done: list[bool], on_bytes: Progress | None
-) -> dict[str, dict[str, Any]]:
-    """Measure what is missing; return the summary of each stage computed, by key."""
+    plan: Plan, shard: Shard, storage: Storage, links: list[Link], done: list[bool], on_bytes: Progress | None,
+    seconds: dict[str, float],
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Measure what is missing; return the summary of each stage computed, by key, and add up the seconds of each."""
     with ExitStack() as stack:
         readers = {}
         for link, committed in zip(links, done, strict=True):
@@ -95,7 +100,9 @@ def _compute(
                 if link.key in readers:
                     measured = readers[link.key].read(index)
                 else:
+                    began = perf_counter()
                     measured = measure_guarded(link.stage, batch)
+                    seconds[link.stage.name] = seconds.get(link.stage.name, 0.0) + perf_counter() - began
                     writers[link.key].write(measured, len(batch))
                 settled = settle(link.stage, rows, measured, batch)
                 batch = advance(batch, settled, drop=TRANSIENT[:2] if link is links[1] else ())
@@ -139,7 +146,9 @@ def _stored(reader: MeasureReader) -> Iterator[pa.Table]:
         yield table.append_column("error_detail", pa.array(details, pa.string()))
 
 
-def _milled(shard: Shard, storage: Storage, links: list[Link], computed: list[str]) -> Milled:
+def _milled(
+    shard: Shard, storage: Storage, links: list[Link], computed: list[str], seconds: dict[str, float]
+) -> Milled:
     errors: dict[str, int] = {}
     rows = []
     for link in links:
@@ -149,4 +158,4 @@ def _milled(shard: Shard, storage: Storage, links: list[Link], computed: list[st
         rows.append(manifest["rows"])
         for name, count in manifest["errors"].items():
             errors[name] = errors.get(name, 0) + count
-    return Milled(shard.identity, rows[0], rows[-1], dict(sorted(errors.items())), computed)
+    return Milled(shard.identity, rows[0], rows[-1], dict(sorted(errors.items())), computed, seconds)

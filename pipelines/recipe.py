@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 import pyarrow as pa
@@ -198,6 +198,98 @@ def build_recipe(source: YamlSource, models_root: Path) -> LoadedRecipe:
     return LoadedRecipe(recipe, (Read(recipe.read), *stages), given, source, models_root)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a recipe.
+
+    Attributes:
+        path: of the value, as keys and positions from the top.
+        message: what is wrong and what to do.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def recipe_faults(data: Any, models_root: Path, confined: bool = False) -> list[Fault]:
+    """Everything that is wrong in a recipe given as plain data; empty if it can be built.
+
+    Args:
+        confined: whether models must lie below ``models_root``, and earlier corpora may not be named by path: for
+            recipes of strangers.
+    """
+    if not isinstance(data, dict):
+        return [Fault((), "a recipe is a mapping with 'name' and 'stages'")]
+    source = YamlSource("recipe", data, {})
+    faults = _model_faults(Recipe, data, ())
+    if confined and isinstance(data.get("deduplication"), dict) and data["deduplication"].get("earlier"):
+        faults.append(Fault(("deduplication", "earlier"), "name earlier datasets in the request, not paths here"))
+    entries = data.get("stages")
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        faults += _stage_faults(entry, ("stages", index), source, models_root, confined)
+    if not faults:
+        try:
+            build_recipe(source, models_root)
+        except InputError as error:
+            faults.append(Fault((), error.message))
+    return faults
+
+
+def _stage_faults(
+    entry: Any, path: tuple[str | int, ...], source: YamlSource, root: Path, confined: bool
+) -> list[Fault]:
+    if not isinstance(entry, dict):
+        return []  # said by the recipe's own types
+    try:
+        if not isinstance(entry.get("stage"), str):
+            return [Fault((*path, "stage"), "each entry of 'stages' needs a 'stage' with its name")]
+        cls = stage_class(entry["stage"], "recipe")
+    except InputError as error:
+        return [Fault((*path, "stage"), error.message)]
+    given = {name: value for name, value in entry.items() if name != "stage"}
+    faults = _model_faults(cls.Parameters, given, path)
+    if faults:
+        return faults
+    parameters = cls.Parameters.model_validate(given)
+    if confined:
+        faults = [Fault((*path, *at), message) for at, message in _paths_outside(parameters.model_dump(), root)]
+    if not faults:
+        try:
+            cls(parameters.resolved(root))
+        except InputError as error:
+            faults.append(Fault(path, _without_root(error.message, root)))
+    return faults
+
+
+def _model_faults(model: type[BaseModel], data: Mapping[str, Any], prefix: tuple[str | int, ...]) -> list[Fault]:
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        return [Fault(*_said(found, prefix, model)) for found in error.errors()]
+    return []
+
+
+def _paths_outside(value: Any, root: Path, at: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], str]]:
+    """Model paths that lead out of the folder of models, links followed."""
+    if isinstance(value, Mapping):
+        return [fault for key, item in value.items() for fault in _paths_outside(item, root, (*at, str(key)))]
+    if isinstance(value, (list, tuple)):
+        return [fault for index, item in enumerate(value) for fault in _paths_outside(item, root, (*at, index))]
+    if not isinstance(value, PurePath):
+        return []
+    if "\x00" in str(value):
+        return [(at, "a path holds no NUL")]
+    inside = os.path.realpath(root / value).startswith(os.path.realpath(root).rstrip("/") + "/")
+    if value.is_absolute() or ".." in value.parts or not inside:
+        return [(at, "a model lies below the folder of models; give its path relative to that")]
+    return []
+
+
+def _without_root(message: str, root: Path) -> str:
+    """A message that does not say where the folder of models lies."""
+    return message.replace(f"{root.absolute()}/", "").replace(f"{root}/", "")
+
+
 def rebuild_recipe(expanded: Mapping[str, Any], models_root: Path) -> LoadedRecipe:
     """The recipe that a run stored, built again (by a worker, or to read a finished run)."""
     return build_recipe(YamlSource("run.json", dict(expanded), {}), models_root)
@@ -241,19 +333,25 @@ def _first_error(
 ) -> InputError:
     """The first thing that is wrong, with its place; how many more there are."""
     errors = error.errors()
-    first = errors[0]
-    location = tuple(part for part in first["loc"] if not str(part).startswith(("function-", "dict[")))
-    where = source.where((*prefix, *location))
-    if first["type"] == "extra_forbidden":
+    path, message = _said(errors[0], prefix, model)
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InputError(message + more, source.where(path))
+
+
+def _said(
+    found: Mapping[str, Any], prefix: tuple[str | int, ...], model: type[BaseModel]
+) -> tuple[tuple[str | int, ...], str]:
+    """Place and message of one error of pydantic's."""
+    location = tuple(part for part in found["loc"] if not str(part).startswith(("function-", "dict[")))
+    if found["type"] == "extra_forbidden":
         known = list(_fields_at(model, location[:-1]))
         message = f"unknown name {location[-1]!r}{suggestion(str(location[-1]), known)}"
-    elif first["type"] == "missing":
+    elif found["type"] == "missing":
         message = f"{location[-1]!r} is missing"
     else:
         message = ".".join(str(part) for part in location) + ": " if location else ""
-        message += first["msg"].removeprefix("Value error, ")
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return InputError(message + more, where)
+        message += found["msg"].removeprefix("Value error, ")
+    return (*prefix, *location), message
 
 
 def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
