@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -36,6 +37,9 @@ class Bars:
         """Some of it is done."""
         if self._progress and self._bar is not None:
             self._progress.update(self._bar, advance=amount)
+
+    def milled(self, result: dict[str, Any]) -> None:
+        """The bar says enough."""
 
     def retry(self, what: str, attempt: int, why: str) -> None:
         """Says so: retries are never silent."""

@@ -31,6 +31,9 @@ class Watcher(Protocol):
     def advance(self, amount: int, what: str) -> None:
         """Some of it is done."""
 
+    def milled(self, result: dict[str, Any]) -> None:
+        """A shard went through all stages; what it gave, as ``Milled.plain`` has it."""
+
     def retry(self, what: str, attempt: int, why: str) -> None:
         """An attempt failed and is made again."""
 
@@ -45,6 +48,9 @@ class Silent:
         """Says nothing."""
 
     def advance(self, amount: int, what: str) -> None:
+        """Says nothing."""
+
+    def milled(self, result: dict[str, Any]) -> None:
         """Says nothing."""
 
     def retry(self, what: str, attempt: int, why: str) -> None:
@@ -158,6 +164,7 @@ def _mill(executor: Executor, job: Job, plan: Plan, watcher: Watcher) -> list[di
 
     def done(task: Task, result: dict[str, Any]) -> None:
         results.append(result)
+        watcher.milled(result)
         watcher.advance(task.size, task.name)
 
     run_tasks(executor, job, tasks, done, lambda task, attempt, why: watcher.retry(task.name, attempt, why))

@@ -1,0 +1,107 @@
+"""What a driver can say of a run while it goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+LOG_LINES = 200  # that wait for the next beat; more are counted, not kept
+
+
+class Progress:
+    """A ``Watcher`` that remembers; read by the thread that keeps the lease.
+
+    Attributes:
+        check: called between two units of work; may raise to stop the run there.
+    """
+
+    def __init__(self) -> None:
+        self.check: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._state: dict[str, Any] = {
+            "phase": "starting", "done": 0, "total": 0, "shards": 0, "shards_total": 0, "records": 0, "bytes": 0,
+            "left": 0, "quarantined": 0, "retries": 0, "stages": {},
+        }  # fmt: skip
+        self._phase_began = self._began
+        self._lines: list[dict[str, str]] = []
+        self._missed = 0
+
+    def disk(self, low: int, high: int, free: int | None) -> None:
+        """The disk that the run needs."""
+        with self._lock:
+            self._state["disk"] = {"low": low, "high": high, "free": free}
+        self.log(
+            "info", f"disk needed: about {low:,} to {high:,} bytes; free: {free if free is not None else 'unknown'}"
+        )
+        if free is not None and free < low:
+            self.log("warning", "that is not enough; the run will end with an error and go on where there is room")
+
+    def shards(self, total: int) -> None:
+        """How many shards there are."""
+        with self._lock:
+            self._state["shards_total"] = total
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase begins."""
+        with self._lock:
+            self._state |= {"phase": name, "done": 0, "total": total}
+            self._phase_began = time.monotonic()
+        self.log("info", f"{name}: {total:,} to do")
+        self.check()
+
+    def advance(self, amount: int, what: str) -> None:
+        """Some of it is done."""
+        with self._lock:
+            self._state["done"] += amount
+            if self._state["phase"] == "milling":
+                self._state["shards"] += 1
+                self._state["bytes"] += amount
+        self.check()
+
+    def milled(self, result: dict[str, Any]) -> None:
+        """A shard went through all stages."""
+        with self._lock:
+            self._state["records"] += result["records"]
+            self._state["left"] += result["left"]
+            self._state["quarantined"] += sum(result["errors"].values())
+            for stage, seconds in result["seconds"].items():
+                there = self._state["stages"].setdefault(stage, {"seconds": 0.0, "records": 0})
+                there["seconds"] = round(there["seconds"] + seconds, 3)
+                there["records"] += result["records"]
+
+    def retry(self, what: str, attempt: int, why: str) -> None:
+        """A task failed and is tried again."""
+        with self._lock:
+            self._state["retries"] += 1
+        self.log("warning", f"{what}: attempt {attempt} failed ({why}); trying again")
+
+    def log(self, level: str, text: str) -> None:
+        """A line for the attempt's log."""
+        with self._lock:
+            if len(self._lines) < LOG_LINES:
+                self._lines.append({"level": level, "text": text[:4000]})
+            else:
+                self._missed += 1
+
+    def report(self) -> dict[str, Any]:
+        """The state now, and the lines since the last report."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            if self._missed:
+                lines.append({"level": "warning", "text": f"{self._missed} more lines were not kept"})
+                self._missed = 0
+            return {"state": {**self._state, **self._estimates()}, "lines": lines}
+
+    def _estimates(self) -> dict[str, Any]:
+        """Seconds so far, and to the end of this phase at the pace of this phase."""
+        now, state = time.monotonic(), self._state
+        spent = now - self._phase_began
+        left = None
+        if 0 < state["done"] < state["total"] and spent > 1:
+            left = round(spent * (state["total"] - state["done"]) / state["done"], 1)
+        elapsed = now - self._began
+        rate = round(state["records"] / elapsed, 1) if elapsed > 0 else 0.0
+        return {"seconds": round(elapsed, 1), "phase_seconds_left": left, "records_per_second": rate}
