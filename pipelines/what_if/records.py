@@ -1,0 +1,290 @@
+"""The ledger as arrays, and every decision taken again under other thresholds.
+
+A record that an unchanged rule took away stays away by it, and a stage without a changed rule need not be looked at.
+So only the measures of changed rules are read, and those of their neighbours only for documents that a changed rule
+of the same stage had taken and now lets pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.stage import DEFAULT, Rule
+from pipelines.ledger import DROPPED, DUPLICATE, KEPT, QUARANTINED
+from pipelines.look import FinishedRun
+from pipelines.what_if.question import Asked, Remembered
+
+T = TypeVar("T")
+UNDETERMINED = "undetermined"
+CHUNK_ROWS = 1 << 19  # rows of a stretch that is read at once: some ten megabytes a column
+_DICTIONARIES = ["verdict", "stage", "rule", "language"]
+_NONE = np.iinfo(np.int16).max
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What became of a record.
+
+    Attributes:
+        verdict: one of the ledger's, or ``undetermined``.
+        stage, rule: who decided; for ``undetermined`` the stage that would have to measure it, and no rule.
+        ended: place of the last stage that measured it; the number of stages where it passed them all.
+        place: of the rule in its stage, -1 for other reasons.
+    """
+
+    verdict: str
+    stage: str
+    rule: str
+    ended: int
+    place: int = -1
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stretch of one part of the ledger.
+
+    Attributes:
+        part: of the ledger: number of the shard in the plan.
+        groups: row groups of the file.
+        first, rows: which rows, counted through the whole ledger.
+    """
+
+    part: int
+    groups: range
+    first: int
+    rows: int
+
+    @property
+    def span(self) -> slice:
+        """Its rows in arrays over the whole ledger."""
+        return slice(self.first, self.first + self.rows)
+
+
+class Records:
+    """All records of a finished run, in the order of shards and of records in them.
+
+    Holds two bytes a record once it was asked for verdicts; columns are read when they are needed.
+    """
+
+    def __init__(self, run: FinishedRun, stages: Sequence[Remembered]) -> None:
+        assert run.manifest is not None
+        self.run, self.stages = run, tuple(stages)
+        names = [name for name in run.manifest["files"] if name.startswith("ledger/")]
+        self._files = {int(name.split("-")[1]): name for name in names}
+        self._metadata = {part: self._open(part).metadata for part in sorted(self._files)}
+        self.schema: pa.Schema = self._open(min(self._files)).schema_arrow
+        self.chunks = tuple(self._cut())
+        self.count = sum(chunk.rows for chunk in self.chunks)
+        self._lock = Lock()
+        self.reasons = self._known_reasons()
+        self._codes = {self._key(reason): code for code, reason in enumerate(self.reasons)}
+
+    def _open(self, part: int, metadata: Any = None) -> pq.ParquetFile:
+        source = self.run.storage.open(self._files[part])
+        return pq.ParquetFile(source, metadata=metadata, read_dictionary=_DICTIONARIES)
+
+    def _cut(self) -> Iterator[Chunk]:
+        first = 0
+        for part, metadata in self._metadata.items():
+            group = 0
+            while group < metadata.num_row_groups:
+                start, rows = group, 0
+                while group < metadata.num_row_groups and (rows == 0 or rows < CHUNK_ROWS):
+                    rows += metadata.row_group(group).num_rows
+                    group += 1
+                yield Chunk(part, range(start, group), first, rows)
+                first += rows
+
+    def read(self, chunk: Chunk, columns: Sequence[str]) -> pa.Table:
+        """Columns of a stretch; verdict, stage, rule and language as dictionaries."""
+        with self._open(chunk.part, self._metadata[chunk.part]) as file:
+            return file.read_row_groups(list(chunk.groups), columns=list(columns), use_threads=False)
+
+    def over_chunks(self, task: Callable[[Chunk], T]) -> list[T]:
+        """The task for every stretch, a few at a time, in order; Arrow and NumPy release the interpreter's lock."""
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            return list(pool.map(task, self.chunks))
+
+    def rows(self, wanted: np.ndarray, columns: Sequence[str]) -> pa.Table:
+        """Columns of some rows.
+
+        Args:
+            wanted: ``int64[m]``, rising.
+        """
+
+        def take(chunk: Chunk) -> pa.Table:
+            low, high = np.searchsorted(wanted, [chunk.first, chunk.first + chunk.rows])
+            if low == high:
+                return pa.schema([self.schema.field(name) for name in columns]).empty_table()
+            return self._plain(self.read(chunk, columns).take(pa.array(wanted[low:high] - chunk.first)))
+
+        return pa.concat_tables(self.over_chunks(take)).combine_chunks()
+
+    def _plain(self, table: pa.Table) -> pa.Table:
+        return table.cast(pa.schema([self.schema.field(name).remove_metadata() for name in table.column_names]))
+
+    def part_spans(self) -> dict[int, slice]:
+        """Rows of each part, counted through the whole ledger; parts that are empty have an empty span."""
+        spans, first = {}, 0
+        for part, metadata in self._metadata.items():
+            spans[part] = slice(first, first + metadata.num_rows)
+            first += metadata.num_rows
+        return spans
+
+    # Reasons
+
+    def _known_reasons(self) -> list[Reason]:
+        last = len(self.stages)
+        reasons = [Reason(KEPT, "", "", last)]
+        for number, stage in enumerate(self.stages):
+            reasons += [Reason(DROPPED, stage.name, r.name, number, place) for place, r in enumerate(stage.rules)]
+        for number, stage in enumerate(self.stages[1:]):
+            reasons.append(Reason(UNDETERMINED, stage.name, "", number))
+        reasons += [Reason(DUPLICATE, "deduplication", kind, last) for kind in ("exact", "near")]
+        return [*reasons, Reason(UNDETERMINED, "deduplication", "", last)]
+
+    @staticmethod
+    def _key(reason: Reason) -> tuple[str, str, str]:
+        return reason.verdict, reason.stage, reason.rule
+
+    def code_of(self, verdict: str, stage: str = "", rule: str = "") -> int:
+        """Code of a reason; error classes get theirs when they are first met."""
+        key = verdict, stage, rule
+        with self._lock:
+            if key not in self._codes:
+                names = [remembered.name for remembered in self.stages]
+                assert verdict == QUARANTINED, "all other reasons follow from the recipe"
+                self._codes[key] = len(self.reasons)
+                self.reasons.append(Reason(QUARANTINED, stage, rule, names.index(stage)))
+            return self._codes[key]
+
+    def of_reasons(self, value: Callable[[Reason], Any], codes: np.ndarray) -> np.ndarray:
+        """Something of the reason of each record."""
+        values = np.array([value(reason) for reason in self.reasons])
+        return np.asarray(values[codes])
+
+    @cached_property
+    def before(self) -> np.ndarray:
+        """Code of the reason that the run had for each record, ``int16[n]``."""
+        codes = np.empty(self.count, np.int16)
+
+        def fill(chunk: Chunk) -> None:
+            codes[chunk.span] = self._stored(chunk)
+
+        self.over_chunks(fill)
+        return codes
+
+    def _stored(self, chunk: Chunk) -> np.ndarray:
+        table = self.read(chunk, ["verdict", "stage", "rule"])
+        whole = np.zeros(chunk.rows, np.int64)
+        words: list[list[str]] = []
+        for name in table.column_names:
+            indices, values = encoded(table.column(name))
+            whole = whole * len(values) + indices
+            words.append(values)
+        counted = np.bincount(whole)
+        codes = np.zeros(len(counted), np.int16)
+        for met in np.flatnonzero(counted).tolist():
+            rest, rule = divmod(met, len(words[2]))
+            verdict, stage = divmod(rest, len(words[1]))
+            codes[met] = self.code_of(words[0][verdict], words[1][stage], words[2][rule])
+        return codes[whole]
+
+    # Deciding again
+
+    @cached_property
+    def language_stage(self) -> int:
+        """Place of the stage that measures the language, the number of stages where none does.
+
+        Stages before it know no language, so their thresholds are those of ``und``.
+        """
+        places = [number for number, stage in enumerate(self.stages) if "language" in stage.columns]
+        return places[0] if places else len(self.stages)
+
+    def decided_again(self, asked: Sequence[Asked]) -> np.ndarray:
+        """Code of the reason for each record under other thresholds, duplicates aside, ``int16[n]``.
+
+        A record that passes the stage that ended it becomes undetermined at the next: nothing more was measured.
+        """
+        after = self.before.copy()
+        if asked:
+            self.over_chunks(lambda chunk: self._decide(chunk, asked, after[chunk.span]))
+        return after
+
+    def _decide(self, chunk: Chunk, asked: Sequence[Asked], after: np.ndarray) -> None:
+        before = self.before[chunk.span]
+        names = {stage.rules[place].measure for stage in asked for place in stage.changed}
+        if any(_by_language(stage.rules[place]) for stage in asked for place in stage.changed):
+            names.add("language")
+        table = self.read(chunk, sorted(names))
+        ended = self.of_reasons(lambda reason: reason.ended, before).astype(np.int8)
+        dropped_at = self.of_reasons(lambda reason: reason.place, before).astype(np.int16)
+        for stage in asked:
+            first = np.full(chunk.rows, _NONE, np.int16)
+            for place in reversed(stage.changed):  # so that the first failing rule is written last
+                first[self._failures(table, stage, place)] = place
+            base = self.code_of(DROPPED, self.stages[stage.number].name, stage.rules[0].name)
+            standing = after == before
+            passed = standing & (ended > stage.number) & (first < _NONE)
+            here = standing & (ended == stage.number) & (dropped_at >= 0)
+            changed = np.isin(dropped_at, stage.changed)
+            stays = here & (~changed | (first <= dropped_at))
+            after[passed] = base + first[passed]
+            after[stays] = base + np.where(changed, first, np.minimum(first, dropped_at))[stays]
+            freed = np.flatnonzero(here & ~stays)
+            if len(freed):
+                after[freed] = self._freed(chunk, stage, freed, first[freed], base)
+
+    def _failures(self, table: pa.Table, stage: Asked, place: int) -> np.ndarray:
+        rule = stage.rules[place]
+        limits: Any = limit_of(rule, None)
+        if _by_language(rule) and stage.number >= self.language_stage:
+            indices, codes = encoded(table.column("language"))
+            limits = np.array([limit_of(rule, code) for code in codes])[indices]
+        return rule.failures(numbers(table.column(rule.measure)), np.asarray(limits))
+
+    def _freed(self, chunk: Chunk, stage: Asked, rows: np.ndarray, first: np.ndarray, base: int) -> np.ndarray:
+        """Reasons of documents that the rule which took them lets pass: another rule of the stage, or none."""
+        names = {rule.measure for rule in stage.rules} | {"language"}
+        table = self.read(chunk, sorted(names)).take(pa.array(rows))
+        for place in range(len(stage.rules)):
+            if place not in stage.changed:
+                first = np.where(self._failures(table, stage, place), np.minimum(first, place), first)
+        following = self.stages[stage.number + 1].name
+        return np.where(first < _NONE, base + first, self.code_of(UNDETERMINED, following))
+
+
+def encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """A column of words as indices into its different values; null is the empty word."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    values = [*array.dictionary.to_pylist(), ""]
+    return np.asarray(array.indices.fill_null(len(values) - 1)).astype(np.int64), values
+
+
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Numbers or truth values as ``float64[n]``, null as NaN."""
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+
+def limit_of(rule: Rule, language: str | None) -> float:
+    """Threshold of a rule for a language, NaN where it is switched off."""
+    limit = rule.threshold_of(language or "und")
+    return np.nan if limit is None else limit
+
+
+def _by_language(rule: Rule) -> bool:
+    return any(limit != rule.thresholds.get(DEFAULT) for limit in rule.thresholds.values())
