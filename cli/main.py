@@ -208,6 +208,60 @@ def twins(
         twins_command(index, text_file, above)
 
 
+Home = Annotated[Optional[Path], typer.Option(help="Folder of database and runs.  Default: ./gristmill-home.")]  # noqa: UP045
+Host = Annotated[Optional[str], typer.Option(help="Address to bind to; anything but loopback needs a key.")]  # noqa: UP045
+Port = Annotated[Optional[int], typer.Option(min=0, max=65535, help="Default: 8321.")]  # noqa: UP045
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None, home: Home = None, models: Models = None) -> None:
+    """Run the whole service here: API, controller, SQLite.  Settings: docs/service.md."""
+    with exit_codes():
+        from cli.service import serve_command
+
+        serve_command(host, port, home, models, "all")
+
+
+@app.command()
+def api(host: Host = None, port: Port = None, home: Home = None, models: Models = None) -> None:
+    """Run the API alone, on the database of GRISTMILL_DATABASE_URL."""
+    with exit_codes():
+        from cli.service import serve_command
+
+        serve_command(host, port, home, models, "api")
+
+
+@app.command()
+def controller(home: Home = None, models: Models = None) -> None:
+    """Run a controller alone, on the database of GRISTMILL_DATABASE_URL; any number may run."""
+    with exit_codes():
+        from cli.service import serve_command
+
+        serve_command(None, None, home, models, "controller")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of GRISTMILL_DATABASE_URL to the schema of this version."""
+    with exit_codes():
+        from cli.service import migrate_command
+
+        migrate_command()
+
+
+keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("generate")
+def keys_generate() -> None:
+    """Print a random key, for GRISTMILL_ADMIN_KEY."""
+    with exit_codes():
+        from cli.service import generate_command
+
+        generate_command()
+
+
 def main() -> None:
     """Entry point."""
     app(prog_name="gristmill")

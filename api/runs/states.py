@@ -85,3 +85,6 @@ def target(state: str, action: str, actor: Actor) -> str:
     if transition is None or actor not in transition.actors:
         raise IllegalTransition(state, action, actor)
     return transition.target
+
+
+STATES_OF = (QUEUED, STARTING, RUNNING, PAUSING, PAUSED, CANCELLING, CANCELLED, SUCCEEDED, FAILED)

@@ -132,6 +132,16 @@ events = Table(
     Column("data", JSON, nullable=False),
 )  # fmt: skip
 
+log_lines = Table(
+    "log_lines", metadata,
+    Column("run_id", String(36), ForeignKey("runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("level", String(10), nullable=False),
+    Column("text", Text, nullable=False),
+)  # fmt: skip
+
 idempotency = Table(
     "idempotency", metadata,
     Column("owner", String(100), primary_key=True),

@@ -1,0 +1,1 @@
+"""Datasets: immutable versions of what runs published, aliases, files."""

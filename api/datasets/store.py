@@ -1,0 +1,46 @@
+"""Datasets in the database: a version names a run's folder and the digest of its manifest, and never changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from api.runs.store import emit
+from api.store.ids import new_id
+from api.store.tables import dataset_versions, datasets
+
+
+def publish_run(connection: Connection, run: RowMapping, name: str, who: str, now: int) -> RowMapping:
+    """Make a finished run the next version of a dataset; once, however often it is asked for.
+
+    Args:
+        run: that succeeded.
+    """
+    dataset = _dataset(connection, name, who, now)
+    here = (dataset_versions.c.dataset_id == dataset["id"]) & (dataset_versions.c.run_id == run["id"])
+    known = connection.execute(select(dataset_versions).where(here)).mappings().one_or_none()
+    if known is not None:
+        return known
+    number = dataset["latest"] + 1
+    result = run["result"] or {}
+    facts = {key: result.get(key) for key in ("plan_key", "records", "tokens", "corpus_files", "corpus_bytes")}
+    connection.execute(
+        insert(dataset_versions).values(
+            dataset_id=dataset["id"], number=number, run_id=run["id"], location=run["output"],
+            manifest_digest=result.get("manifest_digest", ""), facts=facts, created_at=now, created_by=who,
+        )
+    )  # fmt: skip
+    connection.execute(update(datasets).where(datasets.c.id == dataset["id"]).values(latest=number))
+    emit(connection, run["id"], "dataset.published", who, now, {"dataset": name, "version": number})
+    return connection.execute(select(dataset_versions).where(here)).mappings().one()
+
+
+def _dataset(connection: Connection, name: str, who: str, now: int) -> Any:
+    query = select(datasets).where(datasets.c.name == name).with_for_update()
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        values = {"id": new_id(now), "name": name, "kind": "corpus", "latest": 0, "created_at": now, "created_by": who}
+        connection.execute(insert(datasets).values(values))
+        row = connection.execute(query).mappings().one()
+    return row

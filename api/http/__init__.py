@@ -1,0 +1,1 @@
+"""What every request passes: guards before the routes, and what routes share."""

@@ -1,0 +1,217 @@
+"""What a request must pass before any route sees it: host, origin, size, rate.  Plain ASGI, so that streams stream."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import MEDIA_TYPE, Problem, document
+from api.settings import LOOPBACK_HOSTS, Settings
+from api.store.ids import new_id
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+MAX_JSON_DEPTH = 64
+PROBES = ("/healthz", "/readyz", "/metrics")  # asked all the time
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+access = logging.getLogger("gristmill.access")
+
+
+class Guard:
+    """The first and last room of every request.
+
+    - The Host header must be one that this service goes by: a page of another site cannot reach it under a name of
+      its own (DNS rebinding).
+    - What writes must not come from a page of another site (``Origin``, ``Sec-Fetch-Site``), unless it brings a key,
+      which no foreign page has.
+    - A body ends at the limit, whatever its length was said to be, and JSON has a bounded depth.
+    - Each key, or address, has a number of requests a minute.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        own = urlsplit(settings.url)
+        self.hosts = {*LOOPBACK_HOSTS, *settings.allowed_hosts, own.hostname or ""}
+        self.origins = {*settings.allowed_origins, f"{own.scheme}://{own.netloc}"}
+        self.rates = Rates(settings.requests_per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        began, status = time.monotonic(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                there = {name.lower() for name, _ in message["headers"]}
+                extra = {**HEADERS, "x-request-id": request_id}
+                added = [(n.encode(), v.encode()) for n, v in extra.items() if n.encode() not in there]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        try:
+            self._check(scope)
+            body = Body(receive, self.settings.max_body_bytes)
+            body.announced(Headers(scope=scope))
+            await body.read_whole(scope["method"])
+            await self.app(scope, body.receive, sending)
+        except Problem as problem:
+            if status:  # the answer has begun; nothing can be said any more
+                raise
+            await _send_problem(sending, problem, request_id)
+        finally:
+            # The path alone: a query can hold what a log should not.
+            took = (time.monotonic() - began) * 1000
+            level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
+            access.log(level, "%s %s %d %.1f ms %s", scope["method"], scope["path"], status, took, request_id)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = _host_name(headers.get("host", ""))
+        if host not in self.hosts:
+            raise Problem("misdirected-host", "set GRISTMILL_ALLOWED_HOSTS if the service goes by this name")
+        if scope["method"] not in SAFE and not headers.get("authorization"):
+            self._check_origin(headers)
+        client = (scope.get("client") or ("", 0))[0]
+        wait = self.rates.take(headers.get("authorization") or client)
+        if wait > 0:
+            raise Problem("too-many-requests", headers={"Retry-After": str(max(1, round(wait)))})
+
+    def _check_origin(self, headers: Headers) -> None:
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        own = f"{urlsplit(self.settings.url).scheme}://{headers.get('host', '')}"
+        if origin is not None and origin not in self.origins and origin != own:
+            raise Problem("foreign-origin")
+        if origin is None and site not in (None, "same-origin", "none"):
+            raise Problem("foreign-origin")
+
+
+def _host_name(host: str) -> str:
+    """A Host header without its port, in lower case."""
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdigit() else host).lower()
+
+
+class Body:
+    """The body of a request, read up to a limit before any route sees it."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self.limit = receive, limit
+        self._whole: bytes | None = None
+        self._json = False
+
+    def announced(self, headers: Headers) -> None:
+        """Refuse what says of itself that it is too large."""
+        length = headers.get("content-length", "0")
+        if not length.isdigit():
+            raise Problem("malformed-request", "Content-Length is a number of bytes")
+        if int(length) > self.limit:
+            raise self._too_large()
+        self._json = "json" in headers.get("content-type", "application/json")
+
+    async def read_whole(self, method: str) -> None:
+        """Read it, if a body is expected at all."""
+        if method in SAFE:
+            return
+        parts, size, more = [], 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Problem("malformed-request", "the connection ended inside the body")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self.limit:
+                raise self._too_large()
+            parts.append(part)
+            more = message.get("more_body", False)
+        self._whole = b"".join(parts)
+        if self._json:
+            check_depth(self._whole)
+
+    async def receive(self) -> Message:
+        """For the routes: the body at once, then whatever the server says."""
+        if self._whole is None:
+            return await self._receive()
+        whole, self._whole = self._whole, None
+        return {"type": "http.request", "body": whole, "more_body": False}
+
+    def _too_large(self) -> Problem:
+        return Problem("too-large", f"a body has at most {self.limit} bytes", headers={"Connection": "close"})
+
+
+def check_depth(data: bytes) -> None:
+    """Refuse JSON that is nested too deeply, before anything recursive meets it."""
+    depth, inside, escaped = 0, False, False
+    for byte in data:
+        if inside:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                inside = False
+        elif byte == 0x22:
+            inside = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_JSON_DEPTH:
+                raise Problem("malformed-request", f"JSON is nested at most {MAX_JSON_DEPTH} deep")
+        elif byte in b"]}":
+            depth -= 1
+
+
+class Rates:
+    """A bucket of requests for each caller; the callers seen last are remembered.
+
+    Args:
+        per_minute: requests; a caller may use them at once and gets them back evenly.  0 for no limit.
+    """
+
+    REMEMBERED = 10_000
+
+    def __init__(self, per_minute: int) -> None:
+        self.per_minute = per_minute
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, caller: str) -> float:
+        """Take one; returns 0, or the seconds after which there is one."""
+        if not self.per_minute:
+            return 0.0
+        now, each = time.monotonic(), 60 / self.per_minute
+        left, seen = self._buckets.pop(caller, (float(self.per_minute), now))
+        left = min(self.per_minute, left + (now - seen) / each)
+        taken = left >= 1
+        self._buckets[caller] = (left - taken, now)
+        if len(self._buckets) > self.REMEMBERED:
+            self._buckets.popitem(last=False)
+        return 0.0 if taken else (1 - left) * each
+
+
+async def _send_problem(send: Send, problem: Problem, request_id: str) -> None:
+    body = json.dumps(document(problem, request_id)).encode()
+    headers: Iterable[tuple[str, Any]] = {
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": len(body),
+        **problem.headers,
+    }.items()
+    raw = [(name.lower().encode(), str(value).encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

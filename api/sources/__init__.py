@@ -1,0 +1,1 @@
+"""Sources: roots that an administrator declared; nothing outside of them is ever opened."""

@@ -1,0 +1,122 @@
+"""``/sources``: declare roots, browse below them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, RowMapping, insert, select
+
+from api.access.audit import record
+from api.access.principals import Principal
+from api.http.context import Ctx, Needs
+from api.http.models import Body, Name
+from api.http.times import text_of
+from api.problems import Fault, Problem, responses
+from api.sources.roots import browse, check_root
+from api.store.ids import new_id
+from api.store.tables import sources
+from curation.errors import InputError
+
+router = APIRouter(prefix="/sources", tags=["sources"])
+Reader = Annotated[Principal, Depends(Needs("sources:read"))]
+Writer = Annotated[Principal, Depends(Needs("sources:write"))]
+SourceName = Annotated[str, Path(max_length=100)]
+
+
+class NewSource(Body):
+    """A root that jobs may read from."""
+
+    name: Name
+    root: str = Field(min_length=1, max_length=2000, examples=["/data/crawl", "s3://crawls/2026"])
+    description: str = Field(default="", max_length=2000)
+
+
+class Source(BaseModel):
+    """A declared root."""
+
+    name: str
+    root: str
+    description: str
+    created_at: str
+    created_by: str
+
+
+class FolderEntry(BaseModel):
+    """A file or folder of a source."""
+
+    path: str
+    folder: bool
+    bytes: int | None
+
+
+class SourceList(BaseModel):
+    """All sources, by name."""
+
+    items: list[Source]
+
+
+class Folder(BaseModel):
+    """What lies in a folder; at most 1,000 entries."""
+
+    items: list[FolderEntry]
+
+
+def source_of(row: RowMapping | Any) -> Source:
+    """A row as the API shows it."""
+    return Source(**{name: row[name] for name in ("name", "root", "description", "created_by")},
+                  created_at=text_of(row["created_at"]))  # fmt: skip
+
+
+def find_source(connection: Connection, name: str) -> RowMapping:
+    """A source by its name; a problem where there is none."""
+    row = connection.execute(select(sources).where(sources.c.name == name)).mappings().one_or_none()
+    if row is None:
+        raise Problem("not-found", "there is no source of this name")
+    return row
+
+
+@router.get("", summary="List sources")
+def list_sources(context: Ctx, _: Reader) -> SourceList:
+    with context.database.read() as connection:
+        rows = connection.execute(select(sources).order_by(sources.c.name)).mappings()
+        return SourceList(items=[source_of(row) for row in rows])
+
+
+@router.post("", status_code=201, summary="Declare a source", responses=responses("conflict"))
+def declare_source(new: NewSource, context: Ctx, principal: Writer) -> Source:
+    try:
+        root = check_root(new.root)
+    except InputError as error:
+        raise Problem("invalid", error.message, [Fault(pointer="/root", code="root", message=error.message)]) from None
+    with context.database.write() as connection:
+        now = context.database.now(connection)
+        if connection.execute(select(sources.c.id).where(sources.c.name == new.name)).first():
+            raise Problem("conflict", "there is a source of this name; a source never changes, declare another")
+        values = {"id": new_id(now), "name": new.name, "root": root, "description": new.description,
+                  "created_at": now, "created_by": principal.name}  # fmt: skip
+        connection.execute(insert(sources).values(values))
+        record(connection, principal.name, "source.declare", new.name, now, {"root": root})
+        return source_of(values)
+
+
+@router.get("/{name}", summary="One source", responses=responses("not-found"))
+def get_source(name: SourceName, context: Ctx, _: Reader) -> Source:
+    with context.database.read() as connection:
+        return source_of(find_source(connection, name))
+
+
+@router.get("/{name}/objects", summary="Browse below a source", responses=responses("not-found"))
+def browse_source(
+    name: SourceName, context: Ctx, _: Reader,
+    path: Annotated[str, Query(max_length=2000, description="Folder below the root.")] = "",
+) -> Folder:  # fmt: skip
+    with context.database.read() as connection:
+        root = find_source(connection, name)["root"]
+    try:
+        return Folder(items=[FolderEntry(**vars(entry)) for entry in browse(root, path)])
+    except InputError as error:
+        raise Problem(
+            "invalid", error.message, [Fault(pointer="query/path", code="path", message=error.message)]
+        ) from None
