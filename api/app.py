@@ -10,17 +10,31 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import operation
+from api.access.routes import router as access
+from api.datasets.routes import router as datasets
 from api.http.context import Context
 from api.http.guard import Guard
 from api.internal.routes import router as internal
+from api.metrics import Metrics
+from api.metrics import router as metrics_router
+from api.pipelines.routes import router as pipelines
 from api.problems import EVERYWHERE, Fault, ProblemDocument, install, responses
 from api.runs.events import router as events
-from api.runs.routes import commands
+from api.runs.routes import commands as run_commands
 from api.runs.routes import router as runs
+from api.scheduling.routes import commands as schedule_commands
+from api.scheduling.routes import router as schedules
 from api.settings import Settings
 from api.sources.routes import router as sources
+from api.statistics.routes import router as statistics
 from api.store.database import Database
+from api.trainings.routes import router as trainings
+from api.webhooks.routes import router as webhooks
 
+ROUTERS = (
+    run_commands, events, runs, statistics, trainings, schedule_commands, schedules, datasets, pipelines, sources,
+    webhooks, access,
+)  # fmt: skip
 DESCRIPTION = "Curation of raw crawls into training corpora: every document accounted for, every 0.8 proven."
 
 
@@ -45,13 +59,15 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     app.state.context = Context(settings, own)
     app.state.stopping = False
     public = APIRouter(prefix="/api/v1", responses=responses(*EVERYWHERE))
-    for router in (commands, events, runs, sources):
+    for router in ROUTERS:
         public.include_router(router)
     app.include_router(public)
-    app.include_router(operation.router)
+    for router in (operation.router, metrics_router):
+        app.include_router(router, responses=responses(*EVERYWHERE))
     app.include_router(internal)
     install(app)
-    app.add_middleware(Guard, settings=settings)
+    app.state.metrics = Metrics(own)
+    app.add_middleware(Guard, settings=settings, answered=app.state.metrics.answered)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 

@@ -33,6 +33,7 @@ TYPES = {  # code -> (status, title); the codes are part of the contract, docs/s
     "changed-meanwhile": (412, "It changed since it was read"),
     "too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body has another form than is expected"),
+    "range-not-satisfiable": (416, "The file has no such range of bytes"),
     "misdirected-host": (421, "This is not the host that was asked for"),
     "invalid": (422, "The request is understood and wrong"),
     "key-reused": (422, "The idempotency key belongs to another request"),

@@ -16,9 +16,11 @@ import uvicorn
 from api.app import create_app
 from api.controller.launcher import LocalLauncher
 from api.controller.loop import Controller
+from api.scheduling.firing import Firing
 from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import upgrade
+from api.webhooks.relay import Relay
 
 log = logging.getLogger("gristmill")
 STOP_SECONDS = 10  # for requests that are being answered
@@ -67,8 +69,10 @@ def serve_controller(settings: Settings) -> None:
 
 
 def make_controller(settings: Settings, database: Database) -> Controller:
-    """A controller with the local launcher."""
-    return Controller(settings, database, LocalLauncher(settings.home / "drivers"))
+    """A controller with the local launcher, that also fires schedules and tells webhooks."""
+    controller = Controller(settings, database, LocalLauncher(settings.home / "drivers"))
+    controller.chores += [Firing(settings, database, controller.name), Relay(settings, database)]
+    return controller
 
 
 class _Server(uvicorn.Server):

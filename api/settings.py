@@ -9,11 +9,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+SECRETS = Path("/run/secrets")  # where container engines put them
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Settings(BaseSettings):
-    """Settings; each can be given as ``GRISTMILL_<NAME>``.
+    """Settings; each can be given as ``GRISTMILL_<NAME>``, or as a file ``/run/secrets/gristmill_<name>``.
 
     Attributes:
         database_url: SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``; default a SQLite file below
@@ -36,10 +37,14 @@ class Settings(BaseSettings):
         poll_seconds: how often controllers look.
         max_attempts: attempts at one run before it fails.
         max_body_bytes: of a request.
+        webhooks_allow_private: whether webhooks may go to private addresses, any port, and HTTP without TLS.
+        trainer_command: what a training's driver starts, split like a shell does; see docs/trainings.md.
         requests_per_minute: of one key or, without keys, of one address; 0 for no limit.
     """
 
-    model_config = SettingsConfigDict(env_prefix="GRISTMILL_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GRISTMILL_", extra="ignore", frozen=True, secrets_dir=SECRETS if SECRETS.is_dir() else None
+    )
 
     database_url: SecretStr | None = None
     home: Path = Path("gristmill-home")
@@ -60,6 +65,8 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
     max_attempts: int = Field(default=5, ge=1, le=100)
     max_body_bytes: int = Field(default=1 << 20, ge=1 << 10, le=1 << 30)
+    webhooks_allow_private: bool = False
+    trainer_command: str = "gristmill-trainer"
     requests_per_minute: int = Field(default=6000, ge=0)
 
     @model_validator(mode="before")

@@ -15,6 +15,7 @@ EXCERPT = 300
 
 def inspect_command(directory: str, reason: str | None, near: str | None, id_: str | None, samples: int) -> None:
     """Print what was asked for; without a question the funnel and the table of rules."""
+    from pipelines.browse import nearest
     from pipelines.look import FinishedRun
 
     run = FinishedRun(directory)
@@ -23,7 +24,7 @@ def inspect_command(directory: str, reason: str | None, near: str | None, id_: s
     elif reason is not None:
         _show_samples(run.by_reason(reason, samples), f"{reason}: samples")
     elif near is not None:
-        rule, rows = run.near_threshold(near, samples)
+        rule, rows = run.rule(near), run.with_texts(nearest(run, near, samples))
         _show_samples(rows, f"{near}: {rule.measure} {rule.comparison} threshold is kept; nearest documents")
     else:
         show_funnel(console, run.statistics)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 INDEX = "index.json"
 LOCK = ".lock"
+_CHANGING = "{}: another command is changing this index"
 INDEX_VERSION = 1
 RUN_DOCUMENTS = 1 << 18  # of a sorted run that is made at once; compaction makes longer ones
 
@@ -118,9 +119,16 @@ class Index:
 
     @staticmethod
     def create(uri: str, settings: dict[str, Any]) -> Index:
-        """An empty index."""
+        """An empty index; the one that is there, if somebody else was quicker.
+
+        Raises:
+            Busy: while somebody else makes it.
+        """
         storage = Storage(uri)
-        storage.write(INDEX, _state(settings, {}, {}))
+        lock = locked(storage.path(LOCK), _CHANGING.format(uri)) if storage.local else nullcontext()
+        with lock:
+            if not storage.exists(INDEX):
+                storage.write(INDEX, _state(settings, {}, {}))
         return Index(uri)
 
     @property
@@ -144,7 +152,7 @@ class Index:
         if not self.storage.local:
             yield
             return
-        with locked(self.storage.path(LOCK), f"{self.storage.uri}: another command is changing this index"):
+        with locked(self.storage.path(LOCK), _CHANGING.format(self.storage.uri)):
             self._read()
             yield
 

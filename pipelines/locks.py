@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from curation.errors import RunError
 
 
+class Busy(RunError):
+    """Somebody else is at work there; later it may be free."""
+
+
 @contextmanager
 def locked(path: str, otherwise: str, text: bytes = b"") -> Iterator[None]:
     """Hold the kernel's lock on a file while the block runs.
@@ -21,7 +25,7 @@ def locked(path: str, otherwise: str, text: bytes = b"") -> Iterator[None]:
         text: what the file holds.
 
     Raises:
-        RunError: when somebody else holds it.
+        Busy: when somebody else holds it.
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -29,7 +33,7 @@ def locked(path: str, otherwise: str, text: bytes = b"") -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(otherwise) from None
+            raise Busy(otherwise) from None
         if os.pread(descriptor, len(text) + 1, 0) != text:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text, 0)

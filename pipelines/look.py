@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from curation.errors import InputError, RunError
 from curation.stage import Rule
 from pipelines.registry import suggestion
+from pipelines.rows import Rows
 from pipelines.storage import Storage
 
 _SHOWN = ("id", "url", "verdict", "stage", "rule", "value", "threshold", "detail", "witness", "witness_dataset")
@@ -52,20 +53,36 @@ class FinishedRun:
         return ds.dataset(paths, filesystem=self.storage.filesystem, format="parquet")
 
     def rules(self) -> list[dict[str, Any]]:
-        """Every rule with its thresholds and what it did."""
+        """Every rule with its condition in words and what it did."""
+        languages = self.statistics["languages"]
+        return [
+            {
+                **{name: row[name] for name in ("stage", "rule", "decided", "failing")},
+                "condition": f"{row['measure']} {row['comparison']} {_thresholds(row['thresholds'], languages)}",
+            }
+            for row in self.rule_counts()
+        ]
+
+    def rule_counts(self) -> list[dict[str, Any]]:
+        """Every rule with its thresholds and what it did, in the order of precedence.
+
+        Returns:
+            ``stage``, ``rule``, ``measure``, ``comparison``, ``thresholds`` by language, ``adjustable`` (whether it
+            compares with a number that can be another), ``decided`` and ``failing``: documents.
+        """
         rows = []
+        kinds = {field.name: field.type for field in Rows(self.storage, self.manifest["files"]).schema}  # type: ignore[index]
         for stage, rule in self._rules():
             counts = self.statistics["stages"].get(stage, {})
-            lost = counts.get("dropped", {}).get(rule.name, {"documents": 0})
+            fixed = rule.comparison == "==" or kinds.get(rule.measure) == pa.bool_()
             rows.append(
                 {
-                    "stage": stage,
-                    "rule": rule.name,
-                    "condition": f"{rule.measure} {rule.comparison} {_thresholds(rule, self.statistics['languages'])}",
-                    "decided": lost["documents"],
+                    "stage": stage, "rule": rule.name, "measure": rule.measure, "comparison": rule.comparison,
+                    "thresholds": dict(rule.thresholds), "adjustable": not fixed,
+                    "decided": counts.get("dropped", {}).get(rule.name, {"documents": 0})["documents"],
                     "failing": counts.get("failing", {}).get(rule.name, 0),
                 }
-            )
+            )  # fmt: skip
         return rows
 
     def by_reason(self, reason: str, count: int) -> list[dict[str, Any]]:
@@ -84,27 +101,13 @@ class FinishedRun:
         if rows.num_rows == 0:
             known = self.table("ledger").to_table(columns=["rule"]).column("rule").unique().drop_null().to_pylist()
             raise InputError(f"no record has the reason {reason!r}{suggestion(reason, known)}")
-        return self._with_texts(rows.sort_by("id").slice(0, count).to_pylist())
-
-    def near_threshold(self, name: str, count: int) -> tuple[Rule, list[dict[str, Any]]]:
-        """Documents whose measured value lies nearest to a rule's threshold, from both sides."""
-        rule = self._rule(name)
-        columns = [*_SHOWN, "language", rule.measure]
-        table = self.table("ledger").to_table(columns=columns, filter=pc.field(rule.measure).is_valid())
-        codes = table.column("language").to_pylist()
-        limits = pa.array([rule.threshold_of(code or "und") for code in codes], pa.float64())
-        values = table.column(rule.measure).cast(pa.float64())
-        distance = pc.abs(pc.subtract(values, limits))
-        table = table.append_column("measured", values).append_column("distance", distance)
-        table = table.filter(distance.is_valid()).sort_by([("distance", "ascending"), ("id", "ascending")])
-        return rule, self._with_texts(table.slice(0, count).to_pylist())
+        return self.with_texts(rows.sort_by("id").slice(0, count).to_pylist())
 
     def history(self, id_: str) -> dict[str, Any]:
         """Everything known of one document."""
-        found = self.table("ledger").to_table(filter=pc.field("id") == id_).to_pylist()
-        if not found:
+        row = Rows(self.storage, self.manifest["files"]).find(id_)  # type: ignore[index]
+        if row is None:
             raise InputError(f"no record has the id {id_!r} in this run")
-        row = found[0]
         owners = {name: stage["stage"] for stage in self.run["stages"] for name in stage["columns"]}
         measures = [(owners[n], n, v) for n, v in row.items() if n in owners and v is not None]
         shard = next(shard for shard in self.run["shards"] if shard["name"] == row["shard"])
@@ -136,32 +139,39 @@ class FinishedRun:
 
     def texts(self, ids: Sequence[str]) -> dict[str, str]:
         """Texts of documents, kept or not, as far as the recipe's retention has them."""
-        condition = pc.field("id").isin(list(ids))
         texts: dict[str, str] = {}
         for folder in ("corpus", "dropped"):
-            table = self.table(folder).to_table(columns=["id", "text"], filter=condition)
-            texts |= dict(zip(table.column("id").to_pylist(), table.column("text").to_pylist(), strict=True))
+            rows = Rows(self.storage, self.manifest["files"], folder)  # type: ignore[index]
+            wanted = [id_ for id_ in dict.fromkeys(ids) if id_ not in texts]
+            found = rows.rows(rows.places(wanted), ["id", "text"])
+            texts |= {row["id"]: row["text"] for row in found}
         return texts
 
-    def _with_texts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def with_texts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows with the ``text`` of each, None where it was not retained."""
         texts = self.texts([row["id"] for row in rows])
         return [{**row, "text": texts.get(row["id"])} for row in rows]
 
     def _rules(self) -> list[tuple[str, Rule]]:
         return [(stage["stage"], Rule(**rule)) for stage in self.run["stages"] for rule in stage["rules"]]
 
-    def _rule(self, name: str) -> Rule:
+    def rule(self, name: str) -> Rule:
+        """A rule, by its name or as ``stage.rule``.
+
+        Raises:
+            InputError: when there is none.
+        """
         names = [f"{stage}.{rule.name}" for stage, rule in self._rules()]
         for (_, rule), full in zip(self._rules(), names, strict=True):
             if name in (rule.name, full):
                 return rule
-        raise InputError(f"unknown rule {name!r}{suggestion(name, names)}", "--near-threshold")
+        raise InputError(f"unknown rule {name!r}{suggestion(name, names)}")
 
 
-def _thresholds(rule: Rule, languages: Iterable[str]) -> str:
+def _thresholds(thresholds: Mapping[str, float | None], languages: Iterable[str]) -> str:
     """The default threshold, and others of languages that the run has met."""
-    default = _number(rule.thresholds.get("default"))
-    others = {code: _number(rule.thresholds[code]) for code in sorted(languages) if code in rule.thresholds}
+    default = _number(thresholds.get("default"))
+    others = {code: _number(thresholds[code]) for code in sorted(languages) if code in thresholds}
     return ", ".join([default, *(f"{code}: {limit}" for code, limit in others.items() if limit != default)])
 
 

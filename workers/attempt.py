@@ -15,7 +15,7 @@ import traceback
 from typing import Any
 
 from curation.errors import GristmillError
-from workers.progress import Progress
+from workers.progress import AT_ONCE, Progress
 from workers.protocol import Line, Refused, Ticket, Unreachable
 
 PATIENCE = 24 * 3600.0  # seconds that an end is kept for a service that cannot be reached
@@ -47,16 +47,20 @@ class Attempt:
 
     def keep_lease(self, every: float) -> None:
         """Beat until the end; the service answers each beat with what it wants."""
-        while not self._ended.wait(every):
+        more = False
+        while not self._ended.wait(0.0 if more else every):
             with self._speaking:
                 if self._ended.is_set():
                     return
+                report = self.progress.report()
                 try:
-                    answer = self.line.say("heartbeat", self.progress.report())
+                    answer = self.line.say("heartbeat", report)
                 except Unreachable:
+                    more = False
                     continue  # the work goes on; commits need no service
                 except Refused:
                     end_group()
+                more = self.progress.heard(report)
             self._command = answer.get("command", "go")
             if self._command == "cancel":
                 self.finish("released", "cancelled")
@@ -67,6 +71,7 @@ class Attempt:
         threading.Thread(target=self._give_back, daemon=True).start()
 
     def _give_back(self) -> None:
+        self.progress.before_end()
         self.finish("released", "the driver was asked to stop", patience=5.0)
         end_group()
 
@@ -78,8 +83,13 @@ class Attempt:
             if self._ended.is_set():
                 return
             self._ended.set()
-            body = {"outcome": outcome, "reason": reason, "result": result, "progress": self.progress.report()}
             try:
+                report = self.progress.report()
+                while len(report["sayings"]) == AT_ONCE:  # all that was said is heard before the end
+                    self.line.say("heartbeat", report, patience)
+                    self.progress.heard(report)
+                    report = self.progress.report()
+                body = {"outcome": outcome, "reason": reason, "result": result, "progress": report}
                 self.line.say("complete", body, patience)
             except (Refused, Unreachable) as error:
                 print(f"gristmill: {error}", file=sys.stderr, flush=True)

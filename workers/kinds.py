@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from curation.errors import RunError
 from pipelines.canonical import digest_bytes, key_of
 from pipelines.index import INDEX, Index, prepare_earlier, settings_for
 from pipelines.inputs import Shard, find_shards
+from pipelines.locks import Busy
 from pipelines.plan import Plan, make_plan
 from pipelines.recipe import Deduplication, LoadedRecipe, build_recipe
 from pipelines.reuse import reuse
@@ -21,6 +24,8 @@ from pipelines.yaml_source import YamlSource
 from workers.driver import make_executor, run
 from workers.progress import Progress
 
+T = TypeVar("T")
+BUSY_PAUSE = 1.0  # seconds between two looks at an index that another night is changing
 Kind = Callable[[dict[str, Any], Progress], dict[str, Any]]
 
 
@@ -100,13 +105,25 @@ def _index_of_nights(folder: str, nights: list[str], deduplication: dict[str, An
     """The index of what a schedule's nights published, brought up to date; one for each set of settings."""
     settings = settings_for(Deduplication(**deduplication))
     uri = f"{folder}/{key_of('nights', settings)[:16]}"
-    index = Index(uri) if Storage(uri).exists(INDEX) else Index.create(uri, settings)
+    there = Storage(uri).exists(INDEX)
+    index = Index(uri) if there else _in_turn(partial(Index.create, uri, settings), progress)
     for output in nights:
-        added = index.add(output, "nights")
+        added = _in_turn(partial(index.add, output, "nights"), progress)
         if added:
             progress.log("info", f"{added:,} documents of an earlier night indexed")
         progress.check()
     return uri
+
+
+def _in_turn(change: Callable[[], T], progress: Progress) -> T:
+    """Change an index as soon as nobody else does."""
+    while True:
+        try:
+            return change()
+        except Busy as error:
+            progress.log("info", f"waiting: {error}")
+            time.sleep(BUSY_PAUSE)
+            progress.check()
 
 
 def facts_of(plan: Plan, output: str) -> dict[str, Any]:
@@ -134,6 +151,13 @@ def estimate(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return forecast(work, progress)
 
 
-KINDS: dict[str, Kind] = {"curate": curate, "preview": curate, "estimate": estimate}
+def training(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Train on published dataset versions."""
+    from workers.trainings import train
+
+    return train(work, progress)
+
+
+KINDS: dict[str, Kind] = {"curate": curate, "preview": curate, "estimate": estimate, "training": training}
 
 __all__ = ["KINDS", "curate", "estimate"]

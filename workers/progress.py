@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LOG_LINES = 200  # that wait for the next beat; more are counted, not kept
+MOST_WAITING = 2000  # sayings that wait to be heard; more are counted, not kept
+AT_ONCE = 200  # sayings of one report
 
 
 class Progress:
@@ -15,10 +16,12 @@ class Progress:
 
     Attributes:
         check: called between two units of work; may raise to stop the run there.
+        before_end: called before the whole process group is ended from outside of the work.
     """
 
     def __init__(self) -> None:
         self.check: Callable[[], None] = lambda: None
+        self.before_end: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._began = time.monotonic()
         self._state: dict[str, Any] = {
@@ -26,7 +29,8 @@ class Progress:
             "left": 0, "quarantined": 0, "retries": 0, "stages": {},
         }  # fmt: skip
         self._phase_began = self._began
-        self._lines: list[dict[str, str]] = []
+        self._waiting: list[dict[str, Any]] = []
+        self._said = 0
         self._missed = 0
 
     def disk(self, low: int, high: int, free: int | None) -> None:
@@ -80,20 +84,46 @@ class Progress:
 
     def log(self, level: str, text: str) -> None:
         """A line for the attempt's log."""
+        self._say({"kind": "log", "level": level, "text": text[:4000]})
+
+    def metrics(self, values: dict[str, Any]) -> None:
+        """A point of a training's curves."""
+        self._say({"kind": "metrics", "values": values})
+
+    def checkpoint(self, values: dict[str, Any]) -> None:
+        """A state that a training can be taken up from."""
+        self._say({"kind": "checkpoint", "values": values})
+
+    def state(self, **values: Any) -> None:
+        """Set parts of the state."""
         with self._lock:
-            if len(self._lines) < LOG_LINES:
-                self._lines.append({"level": level, "text": text[:4000]})
-            else:
+            self._state |= values
+
+    def _say(self, saying: dict[str, Any]) -> None:
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
                 self._missed += 1
+                return
+            if self._missed:
+                self._append({"kind": "log", "level": "warning", "text": f"{self._missed} more lines were not kept"})
+                self._missed = 0
+            self._append(saying)
+
+    def _append(self, saying: dict[str, Any]) -> None:
+        self._said += 1
+        self._waiting.append({"number": self._said, **saying})
 
     def report(self) -> dict[str, Any]:
-        """The state now, and the lines since the last report."""
+        """The state now, and what waits to be heard; it waits until ``heard`` says that it was."""
         with self._lock:
-            lines, self._lines = self._lines, []
-            if self._missed:
-                lines.append({"level": "warning", "text": f"{self._missed} more lines were not kept"})
-                self._missed = 0
-            return {"state": {**self._state, **self._estimates()}, "lines": lines}
+            return {"state": {**self._state, **self._estimates()}, "sayings": self._waiting[:AT_ONCE]}
+
+    def heard(self, report: dict[str, Any]) -> bool:
+        """A report has arrived; whether there is more to say at once."""
+        with self._lock:
+            last = report["sayings"][-1]["number"] if report["sayings"] else 0
+            self._waiting = [saying for saying in self._waiting if saying["number"] > last]
+            return len(self._waiting) > AT_ONCE // 2
 
     def _estimates(self) -> dict[str, Any]:
         """Seconds so far, and to the end of this phase at the pace of this phase."""

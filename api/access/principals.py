@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from api.access import keys
-from api.access.roles import Role, scopes_of
+from api.access.roles import Role, narrowed, scopes_of
 from api.settings import Settings
 from api.store.database import Database
 from api.store.tables import api_keys
@@ -47,8 +47,7 @@ def identify(settings: Settings, database: Database, authorization: str | None) 
     fits = keys.matches(parsed[1], row["digest"] if row else "0" * 64)
     if row is None or not fits or row["revoked_at"] is not None:
         return None
-    allowed = scopes_of(Role(row["role"]))
-    return Principal(f"key:{row['name']}", allowed & frozenset(row["scopes"]) if row["scopes"] else allowed)
+    return Principal(f"key:{row['name']}", narrowed(Role(row["role"]), row["scopes"]) | {"self:read"})
 
 
 def create_key(

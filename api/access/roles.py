@@ -37,6 +37,7 @@ class Role(StrEnum):
 _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 SCOPES = {
+    "self:read": Role.VIEWER,  # every key has it
     "runs:read": Role.VIEWER,
     "runs:write": Role.OPERATOR,
     "documents:read": Role.VIEWER,
@@ -50,6 +51,7 @@ SCOPES = {
     "datasets:read": Role.VIEWER,
     "datasets:write": Role.OPERATOR,
     "trainings:write": Role.OPERATOR,
+    "metrics:read": Role.VIEWER,
     "webhooks:read": Role.ADMIN,  # their URLs are often secrets themselves
     "webhooks:write": Role.ADMIN,
     "keys:read": Role.ADMIN,

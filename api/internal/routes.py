@@ -14,23 +14,31 @@ from api.http.models import Body
 from api.problems import Problem
 from api.runs import queries, store
 from api.runs.states import CANCELLING, PAUSING, STARTING, Actor
-from api.store.tables import runs
+from api.scheduling.store import pin_nights
+from api.store.tables import attempts, runs
 
 router = APIRouter(prefix="/internal/v1/attempts/{run_id}/{epoch}", include_in_schema=False)
 
 
-class Line(Body):
-    """A line of a log."""
+class Saying(Body):
+    """Something that is said once: a line of the log, a point of a training's curves, a checkpoint.
 
-    level: Literal["info", "warning", "error"]
-    text: str = Field(max_length=5000)
+    Attributes:
+        number: from 1, rising, within the attempt; what was heard before is passed over.
+    """
+
+    number: int = Field(ge=1, lt=1 << 31)
+    kind: Literal["log", "metrics", "checkpoint"]
+    level: Literal["info", "warning", "error"] = "info"
+    text: str = Field(default="", max_length=5000)
+    values: dict[str, float | int | str | None] = Field(default={}, max_length=200)
 
 
 class Report(Body):
     """How far an attempt is."""
 
     state: dict[str, Any] = Field(default={}, max_length=64)
-    lines: list[Line] = Field(default=[], max_length=500)
+    sayings: list[Saying] = Field(default=[], max_length=500)
 
 
 class Begin(Body):
@@ -50,12 +58,6 @@ class End(Body):
     reason: str | None = Field(default=None, max_length=10_000)
     result: dict[str, Any] | None = Field(default=None, max_length=100)
     progress: Report = Report()
-
-
-class Metrics(Body):
-    """Points of a training's curves."""
-
-    points: list[dict[str, float | int | str]] = Field(max_length=1000)
 
 
 def _token(request: Request) -> str:
@@ -83,11 +85,13 @@ def begin(run_id: str, epoch: int, _: Begin, request: Request, context: Ctx) -> 
         if run["state"] != STARTING:
             raise Problem("attempt-fenced", "this attempt has a driver already")
         run = store.transition(connection, run_id, "begin", Actor.DRIVER, _who(epoch), now)
+        wanted = pin_nights(connection, run)
         store.renew(connection, run_id, epoch, now, lease_of(context))
     return {
-        "kind": run["kind"], "request": run["request"], "output": run["output"],
+        "kind": run["kind"], "request": wanted, "output": run["output"],
         "models_root": str(settings.models_root.absolute()), "backend": settings.backend, "workers": settings.workers,
-        "ray_address": settings.ray_address, "lease_seconds": settings.lease_seconds,
+        "ray_address": settings.ray_address, "trainer_command": settings.trainer_command,
+        "lease_seconds": settings.lease_seconds,
     }  # fmt: skip
 
 
@@ -95,35 +99,23 @@ def begin(run_id: str, epoch: int, _: Begin, request: Request, context: Ctx) -> 
 def heartbeat(run_id: str, epoch: int, report: Report, request: Request, context: Ctx) -> dict[str, Any]:
     """Keep the lease, tell progress, hear what is wanted."""
     with context.database.write() as connection:
-        store.current_attempt(connection, run_id, epoch, _token(request))
+        attempt = store.current_attempt(connection, run_id, epoch, _token(request))
         now = context.database.now(connection)
         store.renew(connection, run_id, epoch, now, lease_of(context))
+        _note(connection, attempt, report, now)
         run = store.find(connection, run_id)
-        _note(connection, run, epoch, report, now)
     wanted = {PAUSING: "pause", CANCELLING: "cancel"}
     return {"command": wanted.get(run["state"], "go")}
-
-
-@router.post("/metrics")
-def metrics(run_id: str, epoch: int, body: Metrics, request: Request, context: Ctx) -> dict[str, Any]:
-    """Points of curves become events."""
-    with context.database.write() as connection:
-        store.current_attempt(connection, run_id, epoch, _token(request))
-        now = context.database.now(connection)
-        store.renew(connection, run_id, epoch, now, lease_of(context))
-        store.emit(connection, run_id, "training.metrics", _who(epoch), now, {"points": body.points}, epoch)
-    return {}
 
 
 @router.post("/complete")
 def complete(run_id: str, epoch: int, end: End, request: Request, context: Ctx) -> dict[str, Any]:
     """End the attempt.  Success and the version of the dataset that it publishes are one transaction."""
     with context.database.write() as connection:
-        store.current_attempt(connection, run_id, epoch, _token(request))
+        attempt = store.current_attempt(connection, run_id, epoch, _token(request))
         now = context.database.now(connection)
-        run = store.find(connection, run_id)
-        _note(connection, run, epoch, end.progress, now)
-        _finish(connection, context, run, epoch, end, now)
+        _note(connection, attempt, end.progress, now)
+        _finish(connection, context, store.find(connection, run_id), epoch, end, now)
         return {"state": store.find(connection, run_id)["state"]}
 
 
@@ -145,17 +137,35 @@ def _finish(connection: Connection, context: Context, run: RowMapping, epoch: in
         store.lose(connection, run_id, epoch, who, Actor.DRIVER, end.reason or "the driver broke", now, limit)
 
 
-def _note(connection: Connection, run: RowMapping, epoch: int, report: Report, now: int) -> None:
+def _note(connection: Connection, attempt: RowMapping, report: Report, now: int) -> None:
     """Progress goes to the run, and as an event to those who watch, where it says something new."""
-    if report.lines:
-        queries.write_log(connection, run["id"], epoch, [line.model_dump() for line in report.lines], now)
+    run_id, epoch = attempt["run_id"], attempt["epoch"]
+    _hear(connection, attempt, [saying for saying in report.sayings if saying.number > attempt["heard"]], now)
+    run = store.find(connection, run_id)
     if not report.state or report.state == run["progress"]:
         return
     # No state of the run changes with progress, so its version, the entity tag, stays too.
-    connection.execute(update(runs).where(runs.c.id == run["id"]).values(progress=report.state, updated_at=now))
+    connection.execute(update(runs).where(runs.c.id == run_id).values(progress=report.state, updated_at=now))
     same = ("phase", "done", "shards", "records")
     if any(report.state.get(name) != run["progress"].get(name) for name in same):
-        store.emit(connection, run["id"], "run.progress", _who(epoch), now, report.state, epoch)
+        store.emit(connection, run_id, "run.progress", _who(epoch), now, report.state, epoch)
+
+
+def _hear(connection: Connection, attempt: RowMapping, fresh: list[Saying], now: int) -> None:
+    """Write down what an attempt says, once, though it may send it again when an answer was lost."""
+    if not fresh:
+        return
+    run_id, epoch = attempt["run_id"], attempt["epoch"]
+    lines = [{"level": saying.level, "text": saying.text} for saying in fresh if saying.kind == "log"]
+    queries.write_log(connection, run_id, epoch, lines, now)
+    points = [saying.values for saying in fresh if saying.kind == "metrics"]
+    if points:
+        store.emit(connection, run_id, "training.metrics", _who(epoch), now, {"points": points}, epoch)
+    for saying in fresh:
+        if saying.kind == "checkpoint":
+            store.emit(connection, run_id, "training.checkpoint", _who(epoch), now, saying.values, epoch)
+    here = (attempts.c.run_id == run_id) & (attempts.c.epoch == epoch)
+    connection.execute(update(attempts).where(here).values(heard=fresh[-1].number))
 
 
 def lease_of(context: Context) -> int:

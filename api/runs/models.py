@@ -27,7 +27,8 @@ class Run(BaseModel):
     parent: str | None = Field(description="Id of the run that it was forked from.")
     attempts: int
     inputs: list[dict[str, Any]]
-    recipe: dict[str, Any]
+    recipe: dict[str, Any] = Field(description="Empty for a training.")
+    config: dict[str, Any] | None = Field(description="Of a training.")
     progress: dict[str, Any]
     result: dict[str, Any] | None
     created_at: str
@@ -119,8 +120,8 @@ def run_of(row: Any) -> Run:
     return Run(
         **_common(row), priority=row["priority"], note=row["note"], pipeline=row["pipeline_id"],
         revision=row["revision"], attempts=row["epoch"], inputs=request.get("display", []),
-        recipe=request.get("recipe", {}), created_by=row["created_by"], updated_at=text_of(row["updated_at"]),
-        started_at=_text(row["started_at"]),
+        recipe=request.get("recipe", {}), config=request.get("config"), created_by=row["created_by"],
+        updated_at=text_of(row["updated_at"]), started_at=_text(row["started_at"]),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, String, and_, cast, insert, or_, select
@@ -83,14 +83,14 @@ def log_after(
     return list(connection.execute(query.order_by(log_lines.c.number).limit(limit)).mappings())
 
 
-def write_log(connection: Connection, run_id: str, epoch: int, lines: list[Mapping[str, str]], now: int) -> None:
+def write_log(connection: Connection, run_id: str, epoch: int, lines: Sequence[Mapping[str, str]], now: int) -> None:
     """Append to an attempt's log; the run's row is locked by the caller."""
     query = select(log_lines.c.number).where(log_lines.c.run_id == run_id).order_by(log_lines.c.number.desc()).limit(1)
     last = connection.execute(query).scalar_one_or_none() or 0
     own = select(log_lines.c.number).where(log_lines.c.run_id == run_id, log_lines.c.epoch == epoch).limit(1)
     first = connection.execute(own.order_by(log_lines.c.number)).scalar_one_or_none() or last + 1
     room = MAX_LOG_LINES - (last + 1 - first)
-    kept = list(lines[: max(0, room)])
+    kept: list[Mapping[str, str]] = list(lines[: max(0, room)])
     if kept and len(kept) == room:
         kept[-1] = {"level": "warning", "text": f"this attempt has said {MAX_LOG_LINES} lines; the rest is not kept"}
     rows = [

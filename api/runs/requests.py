@@ -173,6 +173,20 @@ def packaged(name: str) -> dict[str, Any]:
     return data
 
 
+def recipe_of(connection: Connection, settings: Settings, choice: RecipeChoice) -> dict[str, Any]:
+    """The recipe that was chosen, checked.
+
+    Raises:
+        Problem: with every fault of it.
+    """
+    faults: list[Fault] = []
+    recipe = _recipe(connection, settings, choice, Resolved(), faults)
+    if faults:
+        raise Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
+    assert isinstance(recipe, dict)
+    return recipe
+
+
 def _of_pipeline(connection: Connection, ref: PipelineRef, resolved: Resolved) -> Any:
     query = (
         select(revisions.c.recipe, revisions.c.number, revisions.c.pipeline_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -81,7 +82,7 @@ def submit_run(
         resolved = resolve(connection, context.settings, request)
         return new_run(context, request, resolved, principal.name)
 
-    return _submit(context, response, principal.name, key, request.model_dump(), new)
+    return submit(context, response, principal.name, key, request.model_dump(), new)
 
 
 def new_run(context: Context, request: RunRequest, resolved: Resolved, who: str) -> store.NewRun:
@@ -93,8 +94,17 @@ def new_run(context: Context, request: RunRequest, resolved: Resolved, who: str)
     )  # fmt: skip
 
 
-def _submit(context: Context, response: Response, who: str, key: str | None, body: Any, new: Any) -> Run:
-    """Insert a run, or find the one that the key stands for; both in one transaction."""
+def submit(
+    context: Context, response: Response, who: str, key: str | None, body: Any,
+    new: Callable[[Connection], store.NewRun],
+    then: Callable[[Connection, RowMapping], None] = lambda connection, row: None,
+) -> Run:  # fmt: skip
+    """Insert a run, or find the one that the key stands for; both in one transaction.
+
+    Args:
+        new: makes the run, with everything checked.
+        then: what else belongs into the transaction of a run that was inserted.
+    """
     row: RowMapping | None = None
     fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     for attempt in (1, 2):
@@ -106,6 +116,7 @@ def _submit(context: Context, response: Response, who: str, key: str | None, bod
                 else:
                     now = context.database.now(connection)
                     row = store.submit(connection, new(connection), now)
+                    then(connection, row)
                     record(connection, who, "run.submit", row["id"], now)
                     if key is not None:
                         values = {"owner": who, "key": key, "fingerprint": fingerprint, "run_id": row["id"]}
@@ -150,7 +161,7 @@ def estimate_run(
         name = request.name or str(resolved["recipe"].get("name", "estimate"))
         return store.NewRun("estimate", name, resolved, context.settings.runs, principal.name, request.priority)
 
-    return _submit(context, response, principal.name, key, {"estimate": request.model_dump()}, new)
+    return submit(context, response, principal.name, key, {"estimate": request.model_dump()}, new)
 
 
 @router.get("", summary="List runs")
@@ -222,9 +233,12 @@ def _command(action: str, summary: str) -> None:
     )  # fmt: skip
     def command(run_id: RunId, request: Request, response: Response, context: Ctx, principal: Writer) -> Run:
         with context.database.write() as connection:
-            check_match(request, store.find(connection, run_id, lock=True))
+            run = store.find(connection, run_id, lock=True)
+            check_match(request, run)
             now = context.database.now(connection)
-            row = store.transition(connection, run_id, action, Actor.USER, principal.name, now)
+            # Later nights may have read what this one did not finish: what it builds on is told anew.
+            fresh = {"request": {k: v for k, v in run["request"].items() if k != "after"}} if action == "retry" else {}
+            row = store.transition(connection, run_id, action, Actor.USER, principal.name, now, changes=fresh)
             record(connection, principal.name, f"run.{action}", run_id, now)
         response.headers["ETag"] = etag(row)
         return run_of(row)
@@ -258,7 +272,7 @@ def fork_run(
             "", parent["pipeline_id"], parent["revision"], parent_id=run_id,
         )  # fmt: skip
 
-    return _submit(context, response, principal.name, key, {"fork": run_id, **fork.model_dump()}, new)
+    return submit(context, response, principal.name, key, {"fork": run_id, **fork.model_dump()}, new)
 
 
 @router.get("/{run_id}/attempts", summary="Attempts at a run", responses=responses("not-found"))

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
-from api.runs.states import ACTIVE, CANCELLED, FAILED, QUEUED, TERMINAL, Actor, target
+from api.runs.states import ACTIVE, CANCELLED, FAILED, QUEUED, TERMINAL, UNFINISHED, Actor, target
 from api.store.ids import new_id
 from api.store.tables import attempts, events, runs
 from api.webhooks.outbox import enqueue
@@ -34,6 +34,8 @@ class NewRun:
     Attributes:
         request: what shall be done, as the driver gets it.
         runs_root: folder or URI below which the run gets a folder of its own.
+        nominal: time that its schedule started it for, milliseconds since the epoch.
+        waits: whether it starts only when all earlier runs of its schedule have ended.
     """
 
     kind: str
@@ -47,6 +49,8 @@ class NewRun:
     pipeline_id: str | None = None
     revision: int | None = None
     schedule_id: str | None = None
+    nominal: int | None = None
+    waits: bool = False
     parent_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
@@ -58,8 +62,9 @@ def submit(connection: Connection, new: NewRun, now: int) -> RowMapping:
         "id": run_id, "kind": new.kind, "name": new.name, "state": QUEUED, "version": 1, "epoch": 0,
         "priority": new.priority, "tags": list(new.tags), "note": new.note, "request": dict(new.request),
         "pipeline_id": new.pipeline_id, "revision": new.revision, "schedule_id": new.schedule_id,
-        "parent_id": new.parent_id, "output": f"{new.runs_root.rstrip('/')}/{run_id}", "progress": {}, "events": 0,
-        "created_at": now, "created_by": new.created_by, "updated_at": now,
+        "nominal": new.nominal, "waits": int(new.waits), "parent_id": new.parent_id,
+        "output": f"{new.runs_root.rstrip('/')}/{run_id}", "progress": {}, "events": 0, "created_at": now,
+        "created_by": new.created_by, "updated_at": now,
     }  # fmt: skip
     connection.execute(insert(runs).values(values))
     emit(connection, run_id, "run.queued", new.created_by, now, dict(new.data))
@@ -155,7 +160,12 @@ def claim(
     active = select(func.count()).select_from(runs).where(runs.c.state.in_(sorted(ACTIVE)))
     if connection.execute(active).scalar_one() >= max_running:
         return None
+    before = runs.alias("before")
+    earlier = select(before.c.id).where(
+        before.c.schedule_id == runs.c.schedule_id, before.c.id < runs.c.id, before.c.state.in_(sorted(UNFINISHED))
+    )
     waiting = select(runs.c.id).where(runs.c.state == QUEUED, runs.c.not_before <= now)
+    waiting = waiting.where(or_(runs.c.waits == 0, ~earlier.exists()))
     query = waiting.order_by(runs.c.priority.desc(), runs.c.id).limit(1).with_for_update(skip_locked=True)
     run_id = connection.execute(query).scalar_one_or_none()
     if run_id is None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import heapq
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
@@ -129,15 +129,25 @@ def check_expression(expression: str) -> None:
 
 def _check_field(place: int, field: str) -> None:
     name, allowed = FIELDS[place]
-    alone = ["*"] * len(FIELDS)
-    alone[place] = field
     try:
-        CronSim(" ".join(alone), CALENDAR[0])
+        _alone(place, field)
+        for term in field.split(","):
+            span, step, _ = term.partition("/")
+            if step and "-" in span and len(_alone(place, span)) == 1:
+                raise CronSimError  # 5-5/10 is 5, but cronsim reads 5/10
     except CronSimError:
         raise InputError(
             f"{field!r} is no {name}: {allowed}, with lists 1,2, ascending ranges 1-5 and steps */2",
             f"cron expression, field {place + 1} ({name})",
         ) from None
+
+
+def _alone(place: int, field: str) -> Sized:
+    """What cronsim reads in one field, where the others are stars."""
+    fields = ["*"] * len(FIELDS)
+    fields[place] = field
+    calendar = CronSim(" ".join(fields), CALENDAR[0])
+    return (calendar.minutes, calendar.hours, calendar.days, calendar.months, calendar.weekdays)[place]
 
 
 def _fires(expression: str) -> bool:
@@ -164,7 +174,7 @@ def zone_named(name: str) -> zoneinfo.ZoneInfo:
     if known.get(name.lower()) == name:
         return zoneinfo.ZoneInfo(name)
     wanted = name.strip().lower().replace(" ", "_")
-    near = [zone for key, zone in known.items() if wanted in (key, key.rpartition("/")[2])]
+    near = [known[wanted]] if wanted in known else [z for key, z in known.items() if wanted == key.rpartition("/")[2]]
     near = near or [known[key] for key in get_close_matches(wanted[:100], known, n=1, cutoff=0.6)]
     hint = f"did you mean {near[0]!r}?" if near else "names are as in the IANA database, for instance 'Europe/Berlin'"
     raise InputError(f"unknown time zone {name[:100]!r}; {hint}", "time zone")
@@ -174,12 +184,13 @@ def utc(moment: datetime) -> datetime:
     """The moment in UTC.
 
     Raises:
-        ValueError: it has no time zone, or its year is not in 1972 to 2200.
+        ValueError: it has no time zone, or its year in UTC is not in 1972 to 2200.
     """
     if moment.utcoffset() is None:
         raise ValueError("a moment needs a time zone")
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise ValueError(f"a moment lies in the years {FIRST_YEAR} to {LAST_YEAR}")
+    near = FIRST_YEAR - 1 <= moment.year <= LAST_YEAR + 1  # others may have no date in UTC
+    if not (near and FIRST_YEAR <= moment.astimezone(UTC).year <= LAST_YEAR):
+        raise ValueError(f"a moment lies in the years {FIRST_YEAR} to {LAST_YEAR} of UTC")
     return moment.astimezone(UTC)
 
 
@@ -208,6 +219,7 @@ def _as_utc(local: datetime, zone: tzinfo, fold: int) -> datetime:
     return local.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
+@lru_cache(maxsize=1024)  # walks 28 years
 def most_fires(expression: str, span: timedelta) -> int:
     """How many fires any stretch of this length holds at most; hours that come twice on a clock are not counted."""
     fields = expression.split()

@@ -83,6 +83,8 @@ runs = Table(
     Column("pipeline_id", String(36), nullable=True),
     Column("revision", Integer, nullable=True),
     Column("schedule_id", String(36), nullable=True),
+    Column("nominal", BigInteger, nullable=True),
+    Column("waits", Integer, nullable=False, server_default="0"),
     Column("parent_id", String(36), ForeignKey("runs.id"), nullable=True),
     Column("output", Text, nullable=False),
     Column("plan_key", String(64), nullable=True),
@@ -114,6 +116,7 @@ attempts = Table(
     Column("token_digest", String(64), nullable=False),
     Column("lease_until", BigInteger, nullable=False),
     Column("heartbeat_at", BigInteger, nullable=True),
+    Column("heard", Integer, nullable=False, server_default="0"),
     Column("started_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger, nullable=True),
     Column("outcome", String(20), nullable=True),
@@ -199,6 +202,15 @@ dataset_versions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(100), nullable=False),
     UniqueConstraint("dataset_id", "run_id"),
+)  # fmt: skip
+
+training_inputs = Table(
+    "training_inputs", metadata,
+    Column("run_id", String(36), ForeignKey("runs.id"), primary_key=True),
+    Column("dataset_id", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    ForeignKeyConstraint(["dataset_id", "number"], ["dataset_versions.dataset_id", "dataset_versions.number"]),
+    Index(None, "dataset_id", "number"),
 )  # fmt: skip
 
 aliases = Table(

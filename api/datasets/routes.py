@@ -1,0 +1,338 @@
+"""``/datasets``: what runs published; versions never change, aliases move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.encoders import jsonable_encoder
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from api.access.audit import record
+from api.access.principals import Principal
+from api.datasets.files import file_response
+from api.datasets.models import (
+    AliasTarget,
+    Column,
+    Dataset,
+    DatasetChange,
+    DatasetPage,
+    FileEntry,
+    FileList,
+    Lineage,
+    Publication,
+    RowPage,
+    Version,
+    VersionDetail,
+    VersionDiff,
+    VersionPage,
+)
+from api.datasets.store import publish_run
+from api.http import pages
+from api.http.context import Context, Ctx, Needs
+from api.http.models import NoNul
+from api.http.times import text_of
+from api.problems import Fault, Problem, responses
+from api.runs import store
+from api.runs.states import SUCCEEDED
+from api.statistics.finished import open_location
+from api.store.tables import aliases, dataset_versions, datasets, training_inputs
+from pipelines.look import FinishedRun
+from pipelines.rows import Rows
+from pipelines.version_diff import version_diff
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+Reader = Annotated[Principal, Depends(Needs("datasets:read"))]
+Writer = Annotated[Principal, Depends(Needs("datasets:write"))]
+DatasetName = Annotated[str, Path(max_length=100)]
+Ref = Annotated[
+    str, Path(max_length=100, description="Number of a version, an alias, or `latest`.", examples=["latest"])
+]
+AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,99}$", description="`latest` is taken.")]
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
+    206: {"description": "A range of it", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
+    304: {"description": "Not modified"},
+    **responses("not-found", "conflict", "range-not-satisfiable"),
+}
+THERE = responses("not-found", "conflict")
+CELL = 2000  # characters of a text in a preview
+
+
+@dataclass(frozen=True)
+class Found:
+    """A version with its dataset, as rows."""
+
+    dataset: RowMapping
+    version: RowMapping
+
+    def open(self) -> FinishedRun:
+        """Its files."""
+        return open_location(self.version["location"], self.version["manifest_digest"])
+
+
+def find_dataset(connection: Connection, name: str, lock: bool = False) -> RowMapping:
+    """A dataset by its name; a problem where there is none."""
+    query = select(datasets).where(datasets.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    if row is None:
+        raise Problem("not-found", "there is no dataset of this name")
+    return row
+
+
+def find_version(connection: Connection, name: str, ref: str) -> Found:
+    """A version by its number, an alias, or ``latest``."""
+    dataset = find_dataset(connection, name)
+    number: int | None = None
+    if ref == "latest":
+        number = dataset["latest"]
+    elif ref.isascii() and ref.isdigit() and len(ref) < 10:
+        number = int(ref)
+    else:
+        here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == ref)
+        number = connection.execute(select(aliases.c.number).where(here)).scalar_one_or_none()
+    here = (dataset_versions.c.dataset_id == dataset["id"]) & (dataset_versions.c.number == number)
+    row = None if number is None else connection.execute(select(dataset_versions).where(here)).mappings().one_or_none()
+    if row is None:
+        raise Problem("not-found", "this dataset has no such version and no such alias")
+    return Found(dataset, row)
+
+
+def _find(context: Context, name: str, ref: str) -> Found:
+    with context.database.read() as connection:
+        return find_version(connection, name, ref)
+
+
+def dataset_of(connection: Connection, row: RowMapping) -> Dataset:
+    """A row as the API shows it."""
+    query = select(aliases.c.name, aliases.c.number).where(aliases.c.dataset_id == row["id"]).order_by(aliases.c.name)
+    same = {name: row[name] for name in ("name", "kind", "description", "latest", "created_by")}
+    named: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return Dataset(**same, aliases=named, created_at=text_of(row["created_at"]))
+
+
+def version_of(found: Found) -> dict[str, Any]:
+    """A version's row as the API shows it."""
+    row = found.version
+    same = {name: row[name] for name in ("number", "manifest_digest", "facts", "created_by")}
+    return {**same, "dataset": found.dataset["name"], "run": row["run_id"], "created_at": text_of(row["created_at"])}
+
+
+@router.get("", summary="List datasets")
+def list_datasets(context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> DatasetPage:
+    after = pages.decode(cursor, {}, (str,))
+    query = select(datasets).order_by(datasets.c.name).limit(limit + 1)
+    if after is not None:
+        query = query.where(datasets.c.name > after[0])
+    with context.database.read() as connection:
+        rows = list(connection.execute(query).mappings())
+        items = [dataset_of(connection, row) for row in rows[:limit]]
+    following = pages.encode([items[-1].name], {}) if len(rows) > limit else None
+    return DatasetPage(items=items, next=following)
+
+
+@router.get("/{name}", summary="One dataset", responses=responses("not-found"))
+def get_dataset(name: DatasetName, context: Ctx, _: Reader) -> Dataset:
+    with context.database.read() as connection:
+        return dataset_of(connection, find_dataset(connection, name))
+
+
+@router.patch("/{name}", summary="Describe a dataset", responses=responses("not-found"))
+def change_dataset(name: DatasetName, change: DatasetChange, context: Ctx, principal: Writer) -> Dataset:
+    with context.database.write() as connection:
+        row = find_dataset(connection, name)
+        here = datasets.c.id == row["id"]
+        connection.execute(update(datasets).where(here).values(description=change.description))
+        record(connection, principal.name, "dataset.describe", name, context.database.now(connection))
+        return dataset_of(connection, find_dataset(connection, name))
+
+
+@router.get("/{name}/versions", summary="Versions of a dataset", responses=responses("not-found"))
+def list_versions(
+    name: DatasetName, context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None
+) -> VersionPage:  # fmt: skip
+    after = pages.decode(cursor, {"dataset": name}, (int,))
+    with context.database.read() as connection:
+        dataset = find_dataset(connection, name)
+        query = select(dataset_versions).where(dataset_versions.c.dataset_id == dataset["id"])
+        if after is not None:
+            query = query.where(dataset_versions.c.number < after[0])
+        query = query.order_by(dataset_versions.c.number.desc()).limit(limit + 1)
+        rows = list(connection.execute(query).mappings())
+    items = [Version(**version_of(Found(dataset, row))) for row in rows[:limit]]
+    following = pages.encode([items[-1].number], {"dataset": name}) if len(rows) > limit else None
+    return VersionPage(items=items, next=following)
+
+
+@router.post(
+    "/{name}/versions", status_code=201, summary="Publish a finished run as the next version",
+    responses=responses("not-found", "conflict"),
+)  # fmt: skip
+def publish_version(name: DatasetName, new: Publication, context: Ctx, principal: Writer) -> Version:
+    """A run that is a version of this dataset already stays that one."""
+    if not _is_name(name):
+        raise Problem("invalid", errors=[Fault(pointer="path/name", code="name", message="this is no dataset's name")])
+    with context.database.read() as connection:
+        run = store.find(connection, new.run)
+    if run["kind"] != "curate" or run["state"] != SUCCEEDED or (run["result"] or {}).get("nothing_new"):
+        raise Problem("conflict", f"only a finished corpus is published; this run of kind {run['kind']} has none")
+    open_location(run["output"], run["result"]["manifest_digest"])  # what is not there is not published
+    with context.database.write() as connection:
+        now = context.database.now(connection)
+        row = publish_run(connection, run, name, principal.name, now)
+        record(connection, principal.name, "dataset.publish", name, now, {"run": run["id"], "version": row["number"]})
+        return Version(**version_of(Found(find_dataset(connection, name), row)))
+
+
+def _is_name(name: str) -> bool:
+    return name[:1].isalnum() and all(c in "abcdefghijklmnopqrstuvwxyz0123456789._-" for c in name)
+
+
+@router.get("/{name}/versions/{ref}", summary="One version, with its schema", responses=THERE)
+def get_version(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> VersionDetail:
+    found = _find(context, name, ref)
+    fields = _corpus(found.open()).schema
+    columns = [Column(name=f.name, type=str(f.type), description=_description(f)) for f in fields]
+    return VersionDetail(**version_of(found), columns=columns)
+
+
+def _corpus(run: FinishedRun) -> Rows:
+    assert run.manifest is not None
+    return Rows(run.storage, run.manifest["files"], "corpus")
+
+
+def _description(field: Any) -> str | None:
+    said = (field.metadata or {}).get(b"description")
+    return said.decode() if said else None
+
+
+@router.get(
+    "/{name}/versions/{ref}/card", summary="Dataset card, Markdown", response_class=Response,
+    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}, **THERE},
+)  # fmt: skip
+def get_card(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> Response:
+    card = _find(context, name, ref).open().storage.read("README.md")
+    return Response(card, media_type="text/markdown; charset=utf-8")
+
+
+@router.get("/{name}/versions/{ref}/statistics", summary="Statistics as the run wrote them", responses=THERE)
+def get_statistics(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> dict[str, Any]:
+    return _find(context, name, ref).open().statistics
+
+
+@router.get("/{name}/versions/{ref}/lineage", summary="Run, recipe, inputs, models", responses=THERE)
+def get_lineage(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> Lineage:
+    found = _find(context, name, ref)
+    told = found.open().run
+    with context.database.read() as connection:
+        run = store.find(connection, found.version["run_id"])
+        here = (training_inputs.c.dataset_id == found.dataset["id"]) & (
+            training_inputs.c.number == found.version["number"]
+        )
+        query = select(training_inputs.c.run_id).where(here).order_by(training_inputs.c.run_id)
+        trainings = list(connection.execute(query).scalars())
+    models = [{"stage": stage["stage"], **stage["facts"]} for stage in told["stages"] if stage["facts"]]
+    inputs = [{name: shard[name] for name in ("name", "size", "digest", "identity")} for shard in told["shards"]]
+    return Lineage(
+        run=run["id"], parent=run["parent_id"], schedule=run["schedule_id"], pipeline=run["pipeline_id"],
+        revision=run["revision"], recipe=told["recipe"], inputs=inputs, earlier=told["earlier"], models=models,
+        versions=told["versions"], trainings=trainings,
+    )  # fmt: skip
+
+
+@router.get("/{name}/versions/{ref}/files", summary="Every file of a version", responses=THERE)
+def list_files(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> FileList:
+    found = _find(context, name, ref)
+    run = found.open()
+    assert run.manifest is not None
+    base = f"/api/v1/datasets/{name}/versions/{found.version['number']}/files"
+    items = [
+        FileEntry(path=path, bytes=entry["bytes"], digest=entry["digest"], rows=entry.get("rows"), url=f"{base}/{path}")
+        for path, entry in sorted(run.manifest["files"].items())
+    ]
+    return FileList(items=items)
+
+
+@router.get("/{name}/versions/{ref}/files/{path:path}", summary="One file, or a range of it", response_class=Response,
+            responses=_FILE)  # fmt: skip
+def get_file(name: DatasetName, ref: Ref, path: NoNul, request: Request, context: Ctx, _: Reader) -> Response:
+    return file_response(_find(context, name, ref).open(), path, request)
+
+
+@router.head("/{name}/versions/{ref}/files/{path:path}", summary="Size and digest of a file", response_class=Response,
+             responses=_FILE)  # fmt: skip
+def head_file(name: DatasetName, ref: Ref, path: NoNul, request: Request, context: Ctx, _: Reader) -> Response:
+    return file_response(_find(context, name, ref).open(), path, request)
+
+
+@router.get("/{name}/versions/{ref}/rows", summary="Rows of the corpus", responses=THERE)
+def list_rows(
+    name: DatasetName, ref: Ref, context: Ctx, _: Reader,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20, cursor: pages.Cursor = None,
+    full: Annotated[bool, Query(description="Whole texts instead of their beginnings.")] = False,
+) -> RowPage:  # fmt: skip
+    found = _find(context, name, ref)
+    filters = {"dataset": name, "version": found.version["number"]}
+    place = pages.decode(cursor, filters, (int, int))
+    corpus, after = _corpus(found.open()), (place[0], place[1]) if place else None
+    places = list(islice(_places(corpus, after), limit + 1))
+    items = [_cut(row, full) for row in corpus.rows(places[:limit], corpus.schema.names)]
+    following = pages.encode(list(places[limit - 1]), filters) if len(places) > limit else None
+    return RowPage(items=items, next=following)
+
+
+def _places(corpus: Rows, after: tuple[int, int] | None) -> Any:
+    for stretch in corpus.stretches(["id"], after):
+        for row in range(stretch.first, stretch.first + stretch.table.num_rows):
+            if after is None or (stretch.file, row) > after:
+                yield stretch.file, row
+
+
+def _cut(row: dict[str, Any], full: bool) -> dict[str, Any]:
+    """A row as JSON; long texts end with an ellipsis."""
+    plain: dict[str, Any] = jsonable_encoder(row)
+    if full:
+        return plain
+    return {k: v[:CELL] + "…" if isinstance(v, str) and len(v) > CELL else v for k, v in plain.items()}
+
+
+@router.get("/{name}/diff", summary="What differs between two versions", responses=THERE)
+def diff_versions(
+    name: DatasetName, context: Ctx, _: Reader,
+    first: Annotated[str, Query(max_length=100, description="Number, alias or `latest`.")],
+    second: Annotated[str, Query(max_length=100, description="Number, alias or `latest`.")],
+    samples: Annotated[int, Query(ge=0, le=100)] = 5,
+) -> VersionDiff:  # fmt: skip
+    with context.database.read() as connection:
+        sides = [find_version(connection, name, ref) for ref in (first, second)]
+    numbers = {"first": sides[0].version["number"], "second": sides[1].version["number"]}
+    return VersionDiff(**numbers, **version_diff(sides[0].open(), sides[1].open(), samples))
+
+
+@router.put("/{name}/aliases/{alias}", summary="Let an alias stand for a version", responses=responses("not-found"))
+def set_alias(name: DatasetName, alias: AliasName, target: AliasTarget, context: Ctx, principal: Writer) -> Dataset:
+    if alias == "latest":
+        message = "'latest' always is the latest version"
+        raise Problem("invalid", message, [Fault(pointer="path/alias", code="alias", message=message)])
+    with context.database.write() as connection:
+        dataset = find_dataset(connection, name, lock=True)
+        number = find_version(connection, name, str(target.version)).version["number"]
+        now = context.database.now(connection)
+        here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == alias)
+        connection.execute(delete(aliases).where(here))
+        values = {"dataset_id": dataset["id"], "name": alias, "number": number, "updated_at": now}
+        connection.execute(insert(aliases).values(values))
+        record(connection, principal.name, "dataset.alias", name, now, {"alias": alias, "version": number})
+        return dataset_of(connection, dataset)
+
+
+@router.delete("/{name}/aliases/{alias}", status_code=204, summary="Remove an alias", responses=responses("not-found"))
+def remove_alias(name: DatasetName, alias: AliasName, context: Ctx, principal: Writer) -> None:
+    with context.database.write() as connection:
+        dataset = find_dataset(connection, name, lock=True)
+        here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == alias)
+        if connection.execute(delete(aliases).where(here)).rowcount == 0:
+            raise Problem("not-found", "there is no such alias")
+        record(connection, principal.name, "dataset.unalias", name, context.database.now(connection), {"alias": alias})

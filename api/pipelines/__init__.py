@@ -1,0 +1,1 @@
+"""Pipelines: recipes with names, in revisions that never change."""

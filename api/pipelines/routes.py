@@ -1,0 +1,170 @@
+"""``/pipelines``: named recipes; a change is a new revision, and revisions never change."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from api.access.audit import record
+from api.access.principals import Principal
+from api.http import pages
+from api.http.context import Context, Ctx, Needs
+from api.http.models import Name, Text
+from api.http.times import text_of
+from api.problems import Problem, responses
+from api.runs.requests import RecipeChoice, recipe_of
+from api.store.ids import new_id
+from api.store.tables import pipelines, revisions
+from pipelines.canonical import key_of
+
+router = APIRouter(prefix="/pipelines", tags=["pipelines"])
+Reader = Annotated[Principal, Depends(Needs("pipelines:read"))]
+Writer = Annotated[Principal, Depends(Needs("pipelines:write"))]
+PipelineName = Annotated[str, Path(max_length=100)]
+Number = Annotated[int, Path(ge=1, lt=1 << 31)]
+
+
+class NewPipeline(RecipeChoice):
+    """A pipeline with its first revision."""
+
+    name: Name
+    description: Text = Field(default="", max_length=2000)
+
+
+class Pipeline(BaseModel):
+    """A pipeline."""
+
+    id: str
+    name: str
+    description: str
+    latest: int = Field(description="Number of the latest revision.")
+    created_at: str
+    created_by: str
+
+
+class PipelinePage(BaseModel):
+    """Pipelines by name."""
+
+    items: list[Pipeline]
+    next: str | None
+
+
+class Revision(BaseModel):
+    """A recipe as it was written down."""
+
+    number: int
+    recipe: dict[str, Any]
+    digest: str = Field(description="Of the recipe: equal digests, equal recipes.")
+    created_at: str
+    created_by: str
+
+
+class RevisionList(BaseModel):
+    """All revisions, oldest first."""
+
+    items: list[Revision]
+
+
+def _pipeline(row: RowMapping) -> Pipeline:
+    same = {name: row[name] for name in ("id", "name", "description", "latest", "created_by")}
+    return Pipeline(**same, created_at=text_of(row["created_at"]))
+
+
+def _revision(row: RowMapping) -> Revision:
+    same = {name: row[name] for name in ("number", "recipe", "digest", "created_by")}
+    return Revision(**same, created_at=text_of(row["created_at"]))
+
+
+def _find(connection: Connection, name: str, lock: bool = False) -> RowMapping:
+    query = select(pipelines).where(pipelines.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    if row is None:
+        raise Problem("not-found", "there is no pipeline of this name")
+    return row
+
+
+@router.get("", summary="List pipelines")
+def list_pipelines(context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> PipelinePage:
+    after = pages.decode(cursor, {}, (str,))
+    query = select(pipelines).order_by(pipelines.c.name).limit(limit + 1)
+    if after is not None:
+        query = query.where(pipelines.c.name > after[0])
+    with context.database.read() as connection:
+        rows = list(connection.execute(query).mappings())
+    following = pages.encode([rows[limit - 1]["name"]], {}) if len(rows) > limit else None
+    return PipelinePage(items=[_pipeline(row) for row in rows[:limit]], next=following)
+
+
+@router.post("", status_code=201, summary="Make a pipeline", responses=responses("conflict"))
+def make_pipeline(new: NewPipeline, response: Response, context: Ctx, principal: Writer) -> Pipeline:
+    with context.database.write() as connection:
+        if connection.execute(select(pipelines.c.id).where(pipelines.c.name == new.name)).first():
+            raise Problem("conflict", "there is a pipeline of this name; add a revision to it")
+        now = context.database.now(connection)
+        values = {"id": new_id(now), "name": new.name, "description": new.description, "latest": 0,
+                  "created_at": now, "created_by": principal.name}  # fmt: skip
+        connection.execute(insert(pipelines).values(values))
+        _add(connection, context, _find(connection, new.name), new, principal.name, now)
+        row = _find(connection, new.name)
+    response.headers["Location"] = f"/api/v1/pipelines/{new.name}"
+    return _pipeline(row)
+
+
+def _add(
+    connection: Connection, context: Context, row: RowMapping, choice: RecipeChoice, who: str, now: int
+) -> RowMapping:
+    """A recipe as the next revision; the latest one, if it says the same."""
+    recipe = recipe_of(connection, context.settings, choice)
+    digest = key_of("recipe", recipe)
+    here = (revisions.c.pipeline_id == row["id"]) & (revisions.c.number == row["latest"])
+    latest = connection.execute(select(revisions).where(here)).mappings().one_or_none()
+    if latest is not None and latest["digest"] == digest:
+        return latest
+    number = row["latest"] + 1
+    connection.execute(
+        insert(revisions).values(
+            pipeline_id=row["id"], number=number, recipe=recipe, digest=digest, created_at=now, created_by=who
+        )
+    )
+    connection.execute(update(pipelines).where(pipelines.c.id == row["id"]).values(latest=number))
+    record(connection, who, "pipeline.revise", row["name"], now, {"revision": number, "digest": digest})
+    return _find_revision(connection, row, number)
+
+
+def _find_revision(connection: Connection, row: RowMapping, number: int) -> RowMapping:
+    here = (revisions.c.pipeline_id == row["id"]) & (revisions.c.number == number)
+    found = connection.execute(select(revisions).where(here)).mappings().one_or_none()
+    if found is None:
+        raise Problem("not-found", "this pipeline has no such revision")
+    return found
+
+
+@router.get("/{name}", summary="One pipeline", responses=responses("not-found"))
+def get_pipeline(name: PipelineName, context: Ctx, _: Reader) -> Pipeline:
+    with context.database.read() as connection:
+        return _pipeline(_find(connection, name))
+
+
+@router.get("/{name}/revisions", summary="Revisions of a pipeline", responses=responses("not-found"))
+def list_revisions(name: PipelineName, context: Ctx, _: Reader) -> RevisionList:
+    with context.database.read() as connection:
+        row = _find(connection, name)
+        query = select(revisions).where(revisions.c.pipeline_id == row["id"]).order_by(revisions.c.number)
+        return RevisionList(items=[_revision(one) for one in connection.execute(query).mappings()])
+
+
+@router.post("/{name}/revisions", status_code=201, summary="Add a revision", responses=responses("not-found"))
+def add_revision(name: PipelineName, choice: RecipeChoice, context: Ctx, principal: Writer) -> Revision:
+    """A recipe that equals the latest revision adds none."""
+    with context.database.write() as connection:
+        row = _find(connection, name, lock=True)
+        return _revision(_add(connection, context, row, choice, principal.name, context.database.now(connection)))
+
+
+@router.get("/{name}/revisions/{number}", summary="One revision", responses=responses("not-found"))
+def get_revision(name: PipelineName, number: Number, context: Ctx, _: Reader) -> Revision:
+    with context.database.read() as connection:
+        return _revision(_find_revision(connection, _find(connection, name), number))

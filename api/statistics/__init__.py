@@ -1,0 +1,1 @@
+"""Statistics: what a finished run did, and to which documents."""

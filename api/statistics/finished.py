@@ -1,0 +1,66 @@
+"""Finished runs, opened once and kept: they never change."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from fastapi import Depends
+from sqlalchemy import RowMapping
+
+from api.http.context import Context, Ctx
+from api.problems import Problem
+from api.runs import store
+from api.runs.routes import RunId
+from api.runs.states import SUCCEEDED
+from curation.errors import GristmillError
+from pipelines.canonical import digest_bytes
+from pipelines.look import FinishedRun
+from pipelines.storage import MANIFEST
+
+
+def finished_run(run_id: str, context: Context) -> FinishedRun:
+    """A run that has something to look at.
+
+    Raises:
+        Problem: for one that is not there, has not succeeded, or whose files are not what it published.
+    """
+    with context.database.read() as connection:
+        row = store.find(connection, run_id)
+    return opened(row)
+
+
+def opened(row: RowMapping | dict[str, Any]) -> FinishedRun:
+    """A run's row as something to look at."""
+    if row["kind"] not in ("curate", "preview"):
+        raise Problem("conflict", f"a run of kind {row['kind']} has no documents")
+    if row["state"] != SUCCEEDED:
+        raise Problem("conflict", f"the run is {row['state']}; statistics are there when it has succeeded")
+    result = row["result"] or {}
+    if result.get("nothing_new"):
+        raise Problem("conflict", "this run found nothing new in its source, so it read no document")
+    return open_location(row["output"], result.get("manifest_digest", ""))
+
+
+def open_location(location: str, digest: str) -> FinishedRun:
+    """What lies in a folder, if it is what the database knows of it."""
+    try:
+        return _open(location, digest)
+    except (GristmillError, OSError) as error:
+        raise Problem("conflict", f"the files of this run cannot be read: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _open(location: str, digest: str) -> FinishedRun:
+    run = FinishedRun(location)
+    found = digest_bytes(run.storage.read(MANIFEST))
+    if found != digest:
+        raise Problem("conflict", "the folder of this run holds another manifest than the one it published")
+    return run
+
+
+def _dependency(run_id: RunId, context: Ctx) -> FinishedRun:
+    return finished_run(run_id, context)
+
+
+OfRun = Depends(_dependency)

@@ -1,0 +1,248 @@
+"""What statistics look like."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.http.models import Body
+
+Verdict = Literal["kept", "dropped", "duplicate", "quarantined"]
+
+
+class FunnelRow(BaseModel):
+    """A line of the funnel."""
+
+    stage: str = Field(description="Where documents were lost; empty for the first and the last line.")
+    reason: str
+    verdict: str
+    documents: int
+    tokens: int
+
+
+class Funnel(BaseModel):
+    """Read, lost for each reason, kept; the losses add up to the difference."""
+
+    rows: list[FunnelRow]
+    records: dict[str, int]
+    tokens: dict[str, int]
+
+
+class Amount(BaseModel):
+    """Documents, and their tokens as extracted."""
+
+    documents: int
+    tokens: int
+
+
+class StageSummary(BaseModel):
+    """What a stage did."""
+
+    stage: str
+    documents_in: Amount
+    kept: Amount
+    dropped: dict[str, Amount]
+    quarantined: dict[str, Amount]
+
+
+class StageList(BaseModel):
+    """Stages in order."""
+
+    items: list[StageSummary]
+
+
+class RuleSummary(BaseModel):
+    """A rule with its thresholds and what it did."""
+
+    stage: str
+    rule: str
+    measure: str
+    comparison: str
+    thresholds: dict[str, float | None] = Field(description="By language; `default` for the others, null for off.")
+    adjustable: bool = Field(description="Whether a fork or a what-if can set its threshold to another number.")
+    decided: int = Field(description="Documents that it took: the first rule of the stage that failed.")
+    failing: int = Field(description="All documents that fail it among those that reached the stage.")
+
+
+class RuleList(BaseModel):
+    """Rules in the order of precedence."""
+
+    items: list[RuleSummary]
+
+
+class Overlap(BaseModel):
+    """Documents that fail both rules."""
+
+    stage: str
+    first: str
+    second: str
+    documents: int
+
+
+class OverlapList(BaseModel):
+    """Pairs of rules of one stage that fail together, the most frequent first."""
+
+    items: list[Overlap]
+
+
+class MeasureSummary(BaseModel):
+    """A measure over all documents that have it."""
+
+    name: str
+    stage: str | None
+    count: int
+    mean: float
+    min: float
+    max: float
+
+
+class MeasureList(BaseModel):
+    """Measures in the order of the stages."""
+
+    items: list[MeasureSummary]
+
+
+class Histogram(BaseModel):
+    """Counts in fixed bins."""
+
+    measure: str
+    by: str | None
+    group: str | None
+    edges: list[float]
+    counts: list[int] = Field(description="One more than edges: the first lies below all, the last above.")
+
+
+class Group(BaseModel):
+    """Records of one language, domain or host."""
+
+    name: str
+    records: int
+    kept: int
+    dropped: int
+    duplicate: int
+    quarantined: int
+    reasons: dict[str, int] = Field(description="By `stage.rule`.")
+
+
+class Others(BaseModel):
+    """Sums over the groups that are not shown."""
+
+    records: int
+    kept: int
+    dropped: int
+    duplicate: int
+    quarantined: int
+    reasons: dict[str, int]
+
+
+class Breakdown(BaseModel):
+    """Records by group, the largest first."""
+
+    groups: list[Group]
+    others: Others
+    total: int = Field(description="Number of groups.")
+
+
+class DocumentRow(BaseModel):
+    """A record of the ledger, in short."""
+
+    id: str
+    url: str | None
+    host: str | None
+    language: str | None
+    domain: str | None
+    verdict: str
+    stage: str | None
+    rule: str | None
+    value: float | None
+    threshold: float | None
+    detail: str | None
+    witness: str | None
+    witness_dataset: str | None
+    similarity: float | None
+    cluster_size: int | None
+    measured: float | None = Field(default=None, description="Value of the measure that was asked about.")
+    limit: float | None = Field(default=None, description="Threshold for this document, where nearness was asked for.")
+    text: str | None = Field(default=None, description="Beginning of the text, where it was retained and asked for.")
+
+
+class DocumentPage(BaseModel):
+    """Documents in the order of the ledger, or nearest first."""
+
+    items: list[DocumentRow]
+    next: str | None
+
+
+class Measured(BaseModel):
+    """A value of a document."""
+
+    stage: str
+    name: str
+    value: Any
+
+
+class DiffPiece(BaseModel):
+    """A stretch of either text or of both."""
+
+    kind: Literal["same", "first", "second"]
+    text: str
+
+
+class Diff(BaseModel):
+    """The document (first) beside its witness (second), word by word."""
+
+    pieces: list[DiffPiece]
+    cut: bool = Field(description="Whether only the beginnings were compared.")
+
+
+class Document(BaseModel):
+    """Everything known of one document."""
+
+    ledger: dict[str, Any]
+    uri: str
+    measures: list[Measured]
+    text: str | None
+    witness_text: str | None
+    diff: Diff | None
+
+
+class WhatIfRequest(Body):
+    """Thresholds to think about."""
+
+    thresholds: dict[str, float | dict[str, float | None] | None] = Field(
+        min_length=1, max_length=200, description="By `stage.rule`; null switches a rule off.",
+        examples=[{"gopher-quality.few-words": 100, "perplexity.max-perplexity": {"en": 3000, "zh": None}}],
+    )  # fmt: skip
+    samples: int = Field(default=5, ge=0, le=100)
+
+
+class SideBySide(BaseModel):
+    """A line of both funnels."""
+
+    stage: str
+    reason: str
+    verdict: str
+    first: Amount
+    second: Amount
+    documents: int
+    tokens: int
+
+
+class FateChange(BaseModel):
+    """Documents that went from one fate to another."""
+
+    was: str
+    now: str
+    documents: int
+    samples: list[str]
+
+
+class Comparison(BaseModel):
+    """Two runs."""
+
+    funnel: list[SideBySide]
+    changes: list[FateChange]
+    same: int
+    only_first: int
+    only_second: int

@@ -1,0 +1,196 @@
+"""``/runs/{id}/funnel``, ``stages``, ``rules``, ``measures``, ``documents``, ``what-if``, ``compare``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from api.access.principals import Principal
+from api.http import pages
+from api.http.context import Ctx, Needs
+from api.http.models import NoNul
+from api.problems import Fault, Problem, responses
+from api.runs.routes import RunId
+from api.statistics.finished import OfRun, finished_run
+from api.statistics.models import (
+    Amount,
+    Breakdown,
+    Comparison,
+    Diff,
+    DiffPiece,
+    Document,
+    DocumentPage,
+    DocumentRow,
+    Funnel,
+    FunnelRow,
+    Histogram,
+    Measured,
+    MeasureList,
+    MeasureSummary,
+    Overlap,
+    OverlapList,
+    RuleList,
+    RuleSummary,
+    StageList,
+    StageSummary,
+    Verdict,
+)
+from curation.errors import InputError
+from pipelines.browse import GROUPS, Wanted, breakdown, documents, histogram, nearest
+from pipelines.compare import compare
+from pipelines.differences import differences
+from pipelines.funnel import funnel
+from pipelines.look import FinishedRun
+from pipelines.statistics import mean_of
+
+assert GROUPS == ("language", "domain", "host")
+By = Literal["language", "domain", "host"]
+Run = Annotated[FinishedRun, OfRun]
+Reader = Annotated[Principal, Depends(Needs("statistics:read"))]
+TextReader = Annotated[Principal, Depends(Needs("documents:read"))]
+Word = Annotated[NoNul, Query(max_length=500)]
+DocumentId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id of the document.")]
+EXCERPT = 600  # characters of a text in a list
+UNFINISHED = responses("not-found", "conflict")
+router = APIRouter(prefix="/runs/{run_id}", tags=["statistics"], responses=UNFINISHED)
+
+
+@router.get("/funnel", summary="Documents and tokens: read, lost for each reason, kept")
+def get_funnel(run: Run, _: Reader) -> Funnel:
+    rows = [FunnelRow(**vars(row)) for row in funnel(run.statistics)]
+    return Funnel(rows=rows, records=run.statistics["records"], tokens=run.statistics["tokens"])
+
+
+@router.get("/stages", summary="What each stage did")
+def list_stages(run: Run, _: Reader) -> StageList:
+    items = []
+    for name in run.statistics["stages_in_order"]:
+        counts = run.statistics["stages"].get(name)
+        if counts is not None:
+            items.append(
+                StageSummary(
+                    stage=name, documents_in=Amount(**counts["in"]), kept=Amount(**counts["kept"]),
+                    dropped=counts["dropped"], quarantined=counts["quarantined"],
+                )
+            )  # fmt: skip
+    return StageList(items=items)
+
+
+@router.get("/rules", summary="Every rule with its thresholds and what it did")
+def list_rules(run: Run, _: Reader) -> RuleList:
+    return RuleList(items=[RuleSummary(**rule) for rule in run.rule_counts()])
+
+
+@router.get("/overlap", summary="Rules that fail together")
+def list_overlap(run: Run, _: Reader) -> OverlapList:
+    items = []
+    for stage, counts in run.statistics["stages"].items():
+        for pair, count in counts["overlap"].items():
+            first, _sign, second = pair.partition(" & ")
+            items.append(Overlap(stage=stage, first=first, second=second, documents=count))
+    return OverlapList(items=sorted(items, key=lambda one: (-one.documents, one.stage, one.first, one.second)))
+
+
+@router.get("/measures", summary="Every measure: count, mean, extremes")
+def list_measures(run: Run, _: Reader) -> MeasureList:
+    owners = {name: stage["stage"] for stage in run.run["stages"] for name in stage["columns"]}
+    found = run.statistics["measures"]
+    order = {name: place for place, name in enumerate(owners)}
+    items = [
+        MeasureSummary(name=name, stage=owners.get(name), count=found[name]["count"], mean=mean_of(found[name]),
+                       min=found[name]["min"], max=found[name]["max"])
+        for name in sorted(found, key=lambda name: (order.get(name, len(order)), name))
+    ]  # fmt: skip
+    return MeasureList(items=items)
+
+
+@router.get("/measures/{measure}/histogram", summary="Distribution of a measure")
+def get_histogram(
+    run: Run, _: Reader, measure: Annotated[NoNul, Path(max_length=100)], by: By | None = None,
+    group: Annotated[NoNul | None, Query(max_length=500, description="Of `by`; `und` for no language.")] = None,
+) -> Histogram:  # fmt: skip
+    if (by is None) != (group is None):
+        message = "give both 'by' and 'group', or none"
+        raise Problem("invalid", message, [Fault(pointer="query/group", code="group", message=message)])
+    try:
+        return Histogram(measure=measure, by=by, group=group, **histogram(run, measure, by, group))
+    except InputError as error:
+        raise Problem("not-found", error.message) from None
+
+
+@router.get("/breakdown", summary="Records of each language, domain or host by what became of them")
+def get_breakdown(
+    run: Run, _: Reader, by: By, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+) -> Breakdown:  # fmt: skip
+    return Breakdown(**breakdown(run, by, limit))
+
+
+@router.get("/documents", summary="Documents by what became of them")
+def list_documents(
+    run_id: RunId, run: Run, _: TextReader, limit: pages.Limit = 50, cursor: pages.Cursor = None,
+    verdict: Verdict | None = None, stage: Word | None = None, rule: Word | None = None,
+    language: Word | None = None, domain: Word | None = None, host: Word | None = None,
+    measure: Annotated[NoNul | None, Query(max_length=100, description="Whose value lies in `low` to `high`.")] = None,
+    low: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    high: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    near: Annotated[
+        NoNul | None, Query(max_length=200, description="A rule: nearest to its threshold first, one page.")
+    ] = None,
+    text: Annotated[bool, Query(description="With the beginning of each text.")] = False,
+) -> DocumentPage:  # fmt: skip
+    if (low is not None or high is not None) and measure is None:
+        message = "'low' and 'high' need a 'measure'"
+        raise Problem("invalid", message, [Fault(pointer="query/measure", code="measure", message=message)])
+    filters = {"verdict": verdict, "stage": stage, "rule": rule, "language": language, "domain": domain,
+               "host": host, "measure": measure, "low": low, "high": high}  # fmt: skip
+    wanted = Wanted(**filters)  # type: ignore[arg-type]
+    place = pages.decode(cursor, {**filters, "run": run_id}, (int, int))
+    following = None
+    try:
+        if near is not None:
+            rows = nearest(run, near, limit, wanted)
+        else:
+            rows, last = documents(run, wanted, (place[0], place[1]) if place else None, limit)
+            following = pages.encode(list(last), {**filters, "run": run_id}) if last else None
+    except InputError as error:
+        raise Problem("invalid", error.message) from None
+    return DocumentPage(items=[_row(row, measure) for row in _with_texts(run, rows, text)], next=following)
+
+
+def _with_texts(run: FinishedRun, rows: list[dict[str, Any]], wanted: bool) -> list[dict[str, Any]]:
+    return run.with_texts(rows) if wanted else rows
+
+
+def _row(row: dict[str, Any], measure: str | None) -> DocumentRow:
+    shown: dict[str, Any] = {name: row.get(name) for name in DocumentRow.model_fields}
+    if measure is not None and row.get("measured") is None:
+        shown["measured"] = row.get(measure)
+    if row.get("text"):
+        shown["text"] = row["text"][:EXCERPT]
+    return DocumentRow(**shown)
+
+
+@router.get("/documents/{document_id}", summary="Everything known of one document")
+def get_document(run: Run, _: TextReader, document_id: DocumentId) -> Document:
+    try:
+        history = run.history(document_id)
+    except InputError:
+        raise Problem("not-found", "no record of this run has that id") from None
+    diff = None
+    if history["text"] is not None and history["witness_text"] is not None:
+        pieces, cut = differences(history["text"], history["witness_text"])
+        diff = Diff(pieces=[DiffPiece(kind=piece.kind, text=piece.text) for piece in pieces], cut=cut)
+    measures = [Measured(stage=stage, name=name, value=value) for stage, name, value in history["measures"]]
+    return Document(
+        ledger=history["ledger"], uri=history["uri"], measures=measures, text=history["text"],
+        witness_text=history["witness_text"], diff=diff,
+    )  # fmt: skip
+
+
+@router.get("/compare/{other_id}", summary="Two runs side by side")
+def compare_runs(
+    run: Run, context: Ctx, _: Reader, other_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")],
+    samples: Annotated[int, Query(ge=0, le=100)] = 5,
+) -> Comparison:  # fmt: skip
+    return Comparison(**compare(run, finished_run(other_id, context), samples))

@@ -1,0 +1,1 @@
+"""Trainings: runs of another kind, from dataset versions to models."""

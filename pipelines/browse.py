@@ -1,0 +1,217 @@
+"""Pages of a finished run's ledger: documents by what became of them, and counts by group.
+
+Everything goes through the ledger in its own order, a stretch at a time, and reads texts only of what is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.errors import InputError
+from curation.stage import Rule
+from pipelines.ledger import VERDICTS
+from pipelines.look import FinishedRun
+from pipelines.registry import suggestion
+from pipelines.rows import Place, Rows
+from pipelines.statistics import edges_of
+
+GROUPS = ("language", "domain", "host")
+SHOWN = ("id", "url", "host", "language", "domain", "verdict", "stage", "rule", "value", "threshold", "detail",
+         "witness", "witness_dataset", "similarity", "cluster_size")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which documents; None where it does not matter.
+
+    Attributes:
+        verdict, stage, rule, language, domain, host: equal to these; ``und`` is no language.
+        measure: whose value lies in ``low`` to ``high``, both inclusive.
+    """
+
+    verdict: str | None = None
+    stage: str | None = None
+    rule: str | None = None
+    language: str | None = None
+    domain: str | None = None
+    host: str | None = None
+    measure: str | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def columns(self) -> list[str]:
+        """What has to be read to tell."""
+        named = ("verdict", "stage", "rule", "language", "domain", "host")
+        return [name for name in named if getattr(self, name) is not None] + ([self.measure] if self.measure else [])
+
+    def mask(self, table: pa.Table) -> np.ndarray:
+        """Which rows of a table are wanted, ``bool[n]``."""
+        found = np.ones(table.num_rows, bool)
+        for name in table.column_names:
+            if name == self.measure:
+                values = numbers(table.column(name))
+                found &= ~np.isnan(values)
+                found &= True if self.low is None else values >= self.low
+                found &= True if self.high is None else values <= self.high
+            else:
+                found &= _equals(table.column(name), getattr(self, name), name)
+        return found
+
+
+def _equals(column: pa.ChunkedArray, wanted: str, name: str) -> np.ndarray:
+    plain = column.cast(pa.string()) if not pa.types.is_dictionary(column.type) else column
+    same = pc.fill_null(pc.equal(plain, wanted), name == "language" and wanted == "und")
+    return np.asarray(same.to_numpy(zero_copy_only=False), bool)
+
+
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Numbers or truth values as ``float64[n]``, null as NaN."""
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+
+def ledger_of(run: FinishedRun) -> Rows:
+    """The ledger of a run."""
+    assert run.manifest is not None
+    return Rows(run.storage, run.manifest["files"])
+
+
+def check_measure(ledger: Rows, name: str) -> None:
+    """Refuse a column that is not there or holds no numbers."""
+    known = ledger.measures()
+    if name not in known:
+        raise InputError(f"there is no measure {name!r}{suggestion(name, known)}")
+
+
+def documents(
+    run: FinishedRun, wanted: Wanted, after: Place | None, limit: int
+) -> tuple[list[dict[str, Any]], Place | None]:
+    """Documents in the order of the ledger, and the place of the last one if there are others behind it.
+
+    Raises:
+        InputError: for a measure that is not there.
+    """
+    ledger = ledger_of(run)
+    if wanted.measure:
+        check_measure(ledger, wanted.measure)
+    places: list[Place] = []
+    for stretch in ledger.stretches(wanted.columns() or ["verdict"], after):
+        rows = np.flatnonzero(wanted.mask(stretch.table)) + stretch.first
+        if after is not None and stretch.file == after[0]:
+            rows = rows[rows > after[1]]
+        places += [(stretch.file, int(row)) for row in rows[: limit + 1 - len(places)]]
+        if len(places) > limit:
+            break
+    shown = places[:limit]
+    columns = [*SHOWN, *([wanted.measure] if wanted.measure and wanted.measure not in SHOWN else [])]
+    return ledger.rows(shown, columns), shown[-1] if len(places) > limit else None
+
+
+def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = None) -> list[dict[str, Any]]:
+    """Documents whose value lies nearest to a rule's threshold, on both sides, nearest first.
+
+    Args:
+        name: ``stage.rule`` or the rule alone.
+        wanted: only among these.
+
+    Returns:
+        Rows with ``measured``, ``limit`` (the threshold for the document's language) and ``distance``.
+
+    Raises:
+        InputError: for a rule that is not there.
+    """
+    rule, ledger = run.rule(name), ledger_of(run)
+    filters = wanted or Wanted()
+    best: list[tuple[float, Place, float, float]] = []
+    columns = sorted({rule.measure, "language", *filters.columns()})
+    for stretch in ledger.stretches(columns):
+        values, limits = numbers(stretch.table.column(rule.measure)), _limits(rule, stretch.table.column("language"))
+        distance = np.abs(values - limits)
+        chosen = filters.columns()
+        if chosen:
+            distance[~filters.mask(stretch.table.select(chosen))] = np.nan
+        there = np.flatnonzero(~np.isnan(distance))
+        if len(there) > count:  # of those that are as near as the last, the first in order
+            last = np.partition(distance[there], count - 1)[count - 1]
+            there = np.concatenate([there[distance[there] < last], there[distance[there] == last][:count]])
+        best += [
+            (float(distance[r]), (stretch.file, stretch.first + int(r)), float(values[r]), float(limits[r]))
+            for r in there
+        ]
+        best = sorted(best)[:count]
+    rows = ledger.rows([place for _, place, _, _ in best], SHOWN)
+    return [
+        {**row, "measured": value, "limit": limit, "distance": distance}
+        for row, (distance, _, value, limit) in zip(rows, best, strict=True)
+    ]
+
+
+def _limits(rule: Rule, languages: pa.ChunkedArray) -> np.ndarray:
+    """The rule's threshold for each document, NaN where it is switched off."""
+    encoded = languages.combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = pa.concat_arrays(encoded.chunks)
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    codes = [*encoded.dictionary.to_pylist(), "und"]
+    limits = [rule.threshold_of(code) for code in codes]
+    table = np.array([np.nan if limit is None else limit for limit in limits], np.float64)
+    return np.asarray(table[np.asarray(encoded.indices.fill_null(len(codes) - 1))])
+
+
+def breakdown(run: FinishedRun, by: str, limit: int) -> dict[str, Any]:
+    """Records of each language, domain or host by what became of them, the largest groups first.
+
+    Returns:
+        ``groups``: each with ``name``, ``records``, one count a verdict, and ``reasons`` by ``stage.rule``;
+        ``others``: the same sums over the groups that are not shown; ``total``: number of groups.
+    """
+    counts: dict[str, dict[tuple[str, str, str], int]] = {}
+    for stretch in ledger_of(run).stretches([by, "verdict", "stage", "rule"]):
+        table = stretch.table.cast(pa.schema([(name, pa.string()) for name in stretch.table.column_names]))
+        for row in table.group_by(table.column_names).aggregate([([], "count_all")]).to_pylist():
+            group = counts.setdefault(row[by] or ("und" if by == "language" else ""), {})
+            key = row["verdict"], row["stage"] or "", row["rule"] or ""
+            group[key] = group.get(key, 0) + row["count_all"]
+    order = sorted(counts, key=lambda name: (-sum(counts[name].values()), name))
+    rest: dict[tuple[str, str, str], int] = {}
+    for name in order[limit:]:
+        for key, count in counts[name].items():
+            rest[key] = rest.get(key, 0) + count
+    shown = [{"name": name, **_summed(counts[name])} for name in order[:limit]]
+    return {"groups": shown, "others": _summed(rest), "total": len(order)}
+
+
+def _summed(counts: dict[tuple[str, str, str], int]) -> dict[str, Any]:
+    reasons = {f"{stage}.{rule}": count for (_, stage, rule), count in sorted(counts.items()) if rule}
+    verdicts = {name: sum(c for (verdict, _, _), c in counts.items() if verdict == name) for name in VERDICTS}
+    return {"records": sum(counts.values()), **verdicts, "reasons": reasons}
+
+
+def histogram(run: FinishedRun, measure: str, by: str | None = None, group: str | None = None) -> dict[str, Any]:
+    """Distribution of a measure over all documents that have it, or over those of one language, domain or host.
+
+    Returns:
+        ``edges``: float[b + 1]; ``counts``: int[b + 2], the first below and the last above all edges.
+
+    Raises:
+        InputError: for a measure that is not there.
+    """
+    check_measure(ledger_of(run), measure)
+    edges = edges_of(measure)
+    counts = np.zeros(len(edges) + 1, np.int64)
+    known = run.statistics["measures"].get(measure, {}).get("histogram", {})
+    if by in (None, "language", "domain"):
+        tally = known.get("all", {}) if by is None else known.get(by, {}).get(group, {})
+        for place, count in tally.items():
+            counts[int(place)] += count
+    else:
+        wanted = Wanted(host=group)
+        for stretch in ledger_of(run).stretches([measure, "host"]):
+            values = numbers(stretch.table.column(measure))[wanted.mask(stretch.table.select(["host"]))]
+            counts += np.bincount(np.digitize(values[~np.isnan(values)], edges), minlength=len(counts))
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
