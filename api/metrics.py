@@ -72,9 +72,8 @@ class _State(Collector):
     def _gauges(self) -> Iterable[GaugeMetricFamily]:
         with self.database.read() as connection:
             now = self.database.now(connection)
-            by_state = dict(
-                connection.execute(select(runs.c.state, func.count()).group_by(runs.c.state)).tuples().all()
-            )
+            counted = select(runs.c.state, func.count()).group_by(runs.c.state)
+            by_state: dict[str, int] = dict(connection.execute(counted).tuples().all())
             oldest = select(func.min(runs.c.updated_at)).where(runs.c.state == QUEUED, runs.c.not_before <= now)
             since = connection.execute(oldest).scalar_one_or_none()
             sent = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)

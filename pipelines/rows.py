@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.storage import Storage
 
-_WORDS = ["verdict", "stage", "rule", "language", "domain", "host", "shard"]
+_WORDS = ["verdict", "stage", "rule", "language", "domain", "host", "shard"]  # of the ledger; read as dictionaries
 Place = tuple[int, int]  # file and row in it
 
 
@@ -37,6 +37,7 @@ class Rows:
 
     def __init__(self, storage: Storage, files: Iterable[str], folder: str = "ledger") -> None:
         self.storage = storage
+        self._words = _WORDS if folder == "ledger" else []
         self.names = sorted(name for name in files if name.startswith(f"{folder}/"))
 
     @property
@@ -45,7 +46,7 @@ class Rows:
         return self._open(0).schema_arrow if self.names else pa.schema([])
 
     def _open(self, file: int) -> pq.ParquetFile:
-        return pq.ParquetFile(self.storage.open(self.names[file]), read_dictionary=_WORDS)
+        return pq.ParquetFile(self.storage.open(self.names[file]), read_dictionary=self._words)
 
     def stretches(self, columns: Sequence[str], after: Place | None = None) -> Iterator[Stretch]:
         """Row groups in order, from the one that holds the row behind ``after``."""

@@ -113,4 +113,4 @@ def browse(root: str, path: str) -> list[Entry]:
         name = info.path[len(base) :].rstrip("/")
         folder = info.type == pafs.FileType.Directory
         found.append(Entry(f"{prefix}/{name}" if prefix else name, folder, None if folder else int(info.size)))
-    return sorted(found, key=lambda entry: (not entry.folder, entry.path))[:LISTED]
+    return sorted(found, key=lambda entry: (not entry.folder, entry.path))

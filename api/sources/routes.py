@@ -14,7 +14,7 @@ from api.http.context import Ctx, Needs
 from api.http.models import Body, Name
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
-from api.sources.roots import browse, check_root
+from api.sources.roots import LISTED, browse, check_root
 from api.store.ids import new_id
 from api.store.tables import sources
 from curation.errors import InputError
@@ -58,9 +58,10 @@ class SourceList(BaseModel):
 
 
 class Folder(BaseModel):
-    """What lies in a folder; at most 1,000 entries."""
+    """What lies in a folder, folders first, by name."""
 
     items: list[FolderEntry]
+    total: int = Field(description="How many there are; 1,000 are listed.")
 
 
 def source_of(row: RowMapping | Any) -> Source:
@@ -115,7 +116,8 @@ def browse_source(
     with context.database.read() as connection:
         root = find_source(connection, name)["root"]
     try:
-        return Folder(items=[FolderEntry(**vars(entry)) for entry in browse(root, path)])
+        found = browse(root, path)
+        return Folder(items=[FolderEntry(**vars(entry)) for entry in found[:LISTED]], total=len(found))
     except InputError as error:
         raise Problem(
             "invalid", error.message, [Fault(pointer="query/path", code="path", message=error.message)]

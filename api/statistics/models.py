@@ -246,3 +246,52 @@ class Comparison(BaseModel):
     same: int
     only_first: int
     only_second: int
+
+
+class Undetermined(BaseModel):
+    """Documents of which the run does not tell whether they would be kept."""
+
+    stage: str
+    documents: int
+    why: str
+
+
+class BeforeAfter(BaseModel):
+    """Counts now and under the other thresholds."""
+
+    before: int
+    after: int
+    lost: int
+    gained: int
+
+
+class GroupBeforeAfter(BeforeAfter):
+    """The same of a language or domain."""
+
+    undetermined: int
+
+
+class ReasonBeforeAfter(BaseModel):
+    """Records of one reason."""
+
+    verdict: str
+    stage: str | None
+    rule: str | None
+    before: int
+    after: int
+
+
+class WhatIfAnswer(BaseModel):
+    """What the run would have kept with other thresholds."""
+
+    exact: bool = Field(description="Whether a run with these thresholds keeps just these documents.")
+    undetermined: int = Field(description="Documents that a looser rule lets through and that nothing measured then.")
+    why: list[Undetermined]
+    contingent: int = Field(description="Kept, unless an undetermined document turns out to be their duplicate.")
+    records: int
+    kept: BeforeAfter
+    tokens: BeforeAfter
+    reasons: list[ReasonBeforeAfter]
+    languages: dict[str, GroupBeforeAfter]
+    domains: dict[str, GroupBeforeAfter]
+    samples: dict[str, list[dict[str, Any]]] = Field(description="`lost`, `gained`, `undetermined`: some of each.")

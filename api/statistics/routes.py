@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -10,7 +11,7 @@ from api.access.principals import Principal
 from api.http import pages
 from api.http.context import Ctx, Needs
 from api.http.models import NoNul
-from api.problems import Fault, Problem, responses
+from api.problems import Fault, Problem, pointer, responses
 from api.runs.routes import RunId
 from api.statistics.finished import OfRun, finished_run
 from api.statistics.models import (
@@ -35,6 +36,8 @@ from api.statistics.models import (
     StageList,
     StageSummary,
     Verdict,
+    WhatIfAnswer,
+    WhatIfRequest,
 )
 from curation.errors import InputError
 from pipelines.browse import GROUPS, Wanted, breakdown, documents, histogram, nearest
@@ -43,6 +46,7 @@ from pipelines.differences import differences
 from pipelines.funnel import funnel
 from pipelines.look import FinishedRun
 from pipelines.statistics import mean_of
+from pipelines.what_if.child import TooMuchMemoryError, TooSlowError, ask_in_child
 
 assert GROUPS == ("language", "domain", "host")
 By = Literal["language", "domain", "host"]
@@ -51,6 +55,9 @@ Reader = Annotated[Principal, Depends(Needs("statistics:read"))]
 TextReader = Annotated[Principal, Depends(Needs("documents:read"))]
 Word = Annotated[NoNul, Query(max_length=500)]
 DocumentId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id of the document.")]
+WHAT_IF_SECONDS = 30.0
+WHAT_IF_MEMORY = 4 << 30  # bytes of address space; what is used is far less
+_QUESTIONS = BoundedSemaphore(2)  # what-ifs at once
 EXCERPT = 600  # characters of a text in a list
 UNFINISHED = responses("not-found", "conflict")
 router = APIRouter(prefix="/runs/{run_id}", tags=["statistics"], responses=UNFINISHED)
@@ -124,6 +131,33 @@ def get_breakdown(
     run: Run, _: Reader, by: By, limit: Annotated[int, Query(ge=1, le=1000)] = 50
 ) -> Breakdown:  # fmt: skip
     return Breakdown(**breakdown(run, by, limit))
+
+
+@router.post(
+    "/what-if", summary="What would have been kept with other thresholds",
+    responses=responses("not-found", "conflict", "too-slow"),
+)  # fmt: skip
+def ask_what_if(run: Run, question: WhatIfRequest, _: Reader) -> WhatIfAnswer:
+    """Answered from the ledger by a process with bounded memory and time; nothing is run again."""
+    if not _QUESTIONS.acquire(timeout=WHAT_IF_SECONDS):
+        raise Problem("too-slow", "others are asking, too; try again", headers={"Retry-After": "5"})
+    try:
+        answer = ask_in_child(
+            run.storage.uri, question.thresholds, question.samples, WHAT_IF_MEMORY, WHAT_IF_SECONDS
+        )  # fmt: skip
+    except (TooSlowError, TooMuchMemoryError) as error:
+        raise Problem("too-slow", str(error), headers={"Retry-After": "60"}) from None
+    except InputError as error:
+        raise Problem("invalid", error.message, [_threshold_fault(question, error.message)]) from None
+    finally:
+        _QUESTIONS.release()
+    return WhatIfAnswer(**answer)
+
+
+def _threshold_fault(question: WhatIfRequest, message: str) -> Fault:
+    """The fault at the threshold that the message is about."""
+    named = [name for name in question.thresholds if name in message]
+    return Fault(pointer=pointer(["thresholds", *named[:1]]), code="threshold", message=message)
 
 
 @router.get("/documents", summary="Documents by what became of them")
