@@ -55,6 +55,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     app = FastAPI(
         title="Gristmill", version="1", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url="/api/v1/openapi.json", separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
     app.state.context = Context(settings, own)
     app.state.stopping = False

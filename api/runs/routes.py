@@ -228,7 +228,7 @@ def change_run(
 
 def _command(action: str, summary: str) -> None:
     @router.post(
-        f"/{{run_id}}/{action}", summary=summary, name=f"{action}_run", operation_id=f"{action}_run",
+        f"/{{run_id}}/{action}", summary=summary, name=f"{action}_run",
         responses=responses("not-found", "illegal-transition", "changed-meanwhile"),
     )  # fmt: skip
     def command(run_id: RunId, request: Request, response: Response, context: Ctx, principal: Writer) -> Run:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.stage import DEFAULT, Rule
@@ -27,7 +28,7 @@ from pipelines.what_if.question import Asked, Remembered
 T = TypeVar("T")
 UNDETERMINED = "undetermined"
 CHUNK_ROWS = 1 << 19  # rows of a stretch that is read at once: some ten megabytes a column
-_DICTIONARIES = ["verdict", "stage", "rule", "language"]
+_DICTIONARIES = ["verdict", "stage", "rule", "language", "domain"]
 _NONE = np.iinfo(np.int16).max
 
 
@@ -116,17 +117,24 @@ class Records:
             return list(pool.map(task, self.chunks))
 
     def rows(self, wanted: np.ndarray, columns: Sequence[str]) -> pa.Table:
-        """Columns of some rows.
+        """Columns of some rows; only the row groups that hold them are read.
 
         Args:
             wanted: ``int64[m]``, rising.
         """
+        empty = pa.schema([self.schema.field(name).remove_metadata() for name in columns]).empty_table()
 
         def take(chunk: Chunk) -> pa.Table:
             low, high = np.searchsorted(wanted, [chunk.first, chunk.first + chunk.rows])
-            if low == high:
-                return pa.schema([self.schema.field(name) for name in columns]).empty_table()
-            return self._plain(self.read(chunk, columns).take(pa.array(wanted[low:high] - chunk.first)))
+            parts, first = [empty], chunk.first
+            for group in chunk.groups:
+                rows = self._metadata[chunk.part].row_group(group).num_rows
+                some = wanted[low:high][slice(*np.searchsorted(wanted[low:high], [first, first + rows]))]
+                if len(some):
+                    stretch = Chunk(chunk.part, range(group, group + 1), first, rows)
+                    parts.append(self._plain(self.read(stretch, columns).take(pa.array(some - first))))
+                first += rows
+            return pa.concat_tables(parts)
 
         return pa.concat_tables(self.over_chunks(take)).combine_chunks()
 
@@ -168,9 +176,9 @@ class Records:
                 self.reasons.append(Reason(QUARANTINED, stage, rule, names.index(stage)))
             return self._codes[key]
 
-    def of_reasons(self, value: Callable[[Reason], Any], codes: np.ndarray) -> np.ndarray:
-        """Something of the reason of each record."""
-        values = np.array([value(reason) for reason in self.reasons])
+    def of_reasons(self, value: Callable[[Reason], int], codes: np.ndarray) -> np.ndarray:
+        """A number of the reason of each record, ``int16[n]``."""
+        values = np.array([value(reason) for reason in self.reasons], np.int16)
         return np.asarray(values[codes])
 
     @cached_property
@@ -186,19 +194,21 @@ class Records:
 
     def _stored(self, chunk: Chunk) -> np.ndarray:
         table = self.read(chunk, ["verdict", "stage", "rule"])
-        whole = np.zeros(chunk.rows, np.int64)
-        words: list[list[str]] = []
-        for name in table.column_names:
-            indices, values = encoded(table.column(name))
-            whole = whole * len(values) + indices
-            words.append(values)
-        counted = np.bincount(whole)
-        codes = np.zeros(len(counted), np.int16)
-        for met in np.flatnonzero(counted).tolist():
-            rest, rule = divmod(met, len(words[2]))
-            verdict, stage = divmod(rest, len(words[1]))
-            codes[met] = self.code_of(words[0][verdict], words[1][stage], words[2][rule])
-        return codes[whole]
+        codes = np.empty(chunk.rows, np.int16)
+        first = 0
+        for batch in table.to_batches():  # a row group each, with dictionaries of its own
+            whole, words = np.zeros(batch.num_rows, np.int32), []
+            for column in batch.columns:
+                indices, values = encoded(column)
+                whole = whole * len(values) + indices
+                words.append(values)
+            code_of = np.zeros(len(words[0]) * len(words[1]) * len(words[2]), np.int16)
+            for met in np.flatnonzero(np.bincount(whole)).tolist():
+                verdict, stage, rule = np.unravel_index(met, [len(values) for values in words])
+                code_of[met] = self.code_of(words[0][verdict], words[1][stage], words[2][rule])
+            codes[first : first + batch.num_rows] = code_of[whole]
+            first += batch.num_rows
+        return codes
 
     # Deciding again
 
@@ -227,8 +237,8 @@ class Records:
         if any(_by_language(stage.rules[place]) for stage in asked for place in stage.changed):
             names.add("language")
         table = self.read(chunk, sorted(names))
-        ended = self.of_reasons(lambda reason: reason.ended, before).astype(np.int8)
-        dropped_at = self.of_reasons(lambda reason: reason.place, before).astype(np.int16)
+        ended = self.of_reasons(lambda reason: reason.ended, before)
+        dropped_at = self.of_reasons(lambda reason: reason.place, before)
         for stage in asked:
             first = np.full(chunk.rows, _NONE, np.int16)
             for place in reversed(stage.changed):  # so that the first failing rule is written last
@@ -254,25 +264,30 @@ class Records:
         return rule.failures(numbers(table.column(rule.measure)), np.asarray(limits))
 
     def _freed(self, chunk: Chunk, stage: Asked, rows: np.ndarray, first: np.ndarray, base: int) -> np.ndarray:
-        """Reasons of documents that the rule which took them lets pass: another rule of the stage, or none."""
-        names = {rule.measure for rule in stage.rules} | {"language"}
-        table = self.read(chunk, sorted(names)).take(pa.array(rows))
-        for place in range(len(stage.rules)):
-            if place not in stage.changed:
-                first = np.where(self._failures(table, stage, place), np.minimum(first, place), first)
+        """Reasons of documents that the rule which took them lets pass: another rule of the stage, or none.
+
+        The ledger names all rules of the deciding stage that failed, so that no measure has to be read.
+        """
+        name = self.stages[stage.number].name
+        lists = self.read(chunk, ["failing_rules"]).column(0).take(pa.array(rows)).combine_chunks()
+        indices, names = encoded(lists.flatten())
+        places = {f"{name}.{rule.name}": p for p, rule in enumerate(stage.rules) if p not in stage.changed}
+        failing = np.array([places.get(name, _NONE) for name in names], np.int16)[indices]
+        first = first.copy()
+        np.minimum.at(first, np.asarray(pc.list_parent_indices(lists)), failing)
         following = self.stages[stage.number + 1].name
         return np.where(first < _NONE, base + first, self.code_of(UNDETERMINED, following))
 
 
-def encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+def encoded(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     """A column of words as indices into its different values; null is the empty word."""
-    array = column.combine_chunks()
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     values = [*array.dictionary.to_pylist(), ""]
-    return np.asarray(array.indices.fill_null(len(values) - 1)).astype(np.int64), values
+    return np.asarray(array.indices.fill_null(len(values) - 1)), values
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
