@@ -50,7 +50,7 @@ def readyz(context: Ctx, _: Open) -> Health:
 
 
 @router.get("/version", summary="Version of the service")
-def get_version(_: Open) -> Version:
+def get_service_version(_: Open) -> Version:
     try:
         return Version(version=version("gristmill"))
     except PackageNotFoundError:
