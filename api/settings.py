@@ -31,11 +31,14 @@ class Settings(BaseSettings):
         require_key: whether requests need a key; on by itself when the API binds to more than loopback.
         backend: where drivers run tasks.
         ray_address: of the cluster, for the ``ray`` backend.
+        ray_dashboard_url: of the same cluster, such as ``http://ray-head:8265``; asked as a stranger, who must be
+            refused, before anything is launched.
         workers: shards at once of one run; 0 for one per processor.
         max_running: runs at once.
         lease_seconds: how long a driver may be silent before its run is taken from it.
         poll_seconds: how often controllers look.
         max_attempts: attempts at one run before it fails.
+        retry_seconds: until the second attempt; twice as long each time, five minutes at most.
         max_body_bytes: of a request.
         webhooks_allow_private: whether webhooks may go to private addresses, any port, and HTTP without TLS.
         trainer_command: what a training's driver starts, split like a shell does; see docs/trainings.md.
@@ -59,11 +62,13 @@ class Settings(BaseSettings):
     require_key: bool | None = None
     backend: Literal["inline", "ray"] = "inline"
     ray_address: str | None = None
+    ray_dashboard_url: str | None = None
     workers: int = Field(default=0, ge=0, le=4096)
     max_running: int = Field(default=1, ge=1, le=1000)
     lease_seconds: float = Field(default=30.0, ge=1.0, le=3600.0)
     poll_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
     max_attempts: int = Field(default=5, ge=1, le=100)
+    retry_seconds: float = Field(default=2.0, ge=0.0, le=300.0)
     max_body_bytes: int = Field(default=1 << 20, ge=1 << 10, le=1 << 30)
     webhooks_allow_private: bool = False
     trainer_command: str = "gristmill-trainer"

@@ -1,8 +1,9 @@
 """A forecast of a run: some of its shards, a sample of their records, and what that says of the whole.
 
-The range is that of Student's t for the mean of the shards looked at, 95 %: shards differ from each other far more
-than the records in one.  Duplicates between shards that were not looked at cannot be seen, so the kept share is an
-upper bound where a recipe deduplicates.
+Totals are ratios to bytes (for the kept share to documents), since shards differ in size; the range is that of a
+ratio estimate from a sample without replacement with Student's t, 95 % (Cochran, Sampling Techniques, chapter 6).
+Duplicates between shards that were not looked at cannot be seen, so the kept share is an upper bound where a recipe
+deduplicates.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def forecast(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def _look(plan: Plan, shard: Shard, storage: Storage, share: float) -> dict[str, float]:
-    """What a sample of one shard says of each of its bytes."""
+    """What a sample of one shard says of all of it."""
     began = time.perf_counter()
     milled = mill_shard(plan, shard, storage)
     whole = time.perf_counter() - began
@@ -61,37 +62,46 @@ def _look(plan: Plan, shard: Shard, storage: Storage, share: float) -> dict[str,
     # Reading looks at every record, the stages behind it at the sample.
     sampled = sum(seconds for stage, seconds in milled.seconds.items() if stage != "read")
     return {
-        "records": milled.records / max(1, shard.size),
-        "documents": documents / share / max(1, shard.size),
-        "kept_share": milled.left / documents if documents else 0.0,
-        "seconds": (whole - sampled + sampled / share) / max(1, shard.size),
-    }
+        "bytes": shard.size, "records": milled.records, "documents": documents / share, "kept": milled.left / share,
+        "seconds": whole - sampled + sampled / share,
+    }  # fmt: skip
 
 
 def _extrapolate(
     looked: Sequence[dict[str, float]], size: int, shards: int, share: float, workers: int
 ) -> dict[str, Any]:
-    def of(name: str, factor: float, most: float = math.inf) -> dict[str, float]:
-        low, middle, high = _mean([entry[name] for entry in looked], exact=len(looked) == shards and share == 1)
+    def of(name: str, per: str, factor: float, sampled: bool, most: float = math.inf) -> dict[str, float]:
+        low, middle, high = _ratio([(one[name], one[per]) for one in looked], shards, sampled)
         return {"low": low * factor, "expected": middle * factor, "high": min(high * factor, most)}
 
+    part = share < 1
     return {
         "shards": {"total": shards, "looked_at": len(looked), "sample_share": share},
         "bytes": size,
-        "records": of("records", size),
-        "documents": of("documents", size),
-        "kept_share": of("kept_share", 1.0, 1.0),
-        "seconds": of("seconds", size / workers),
+        "records": of("records", "bytes", size, False),
+        "documents": of("documents", "bytes", size, part),
+        "kept_share": of("kept", "documents", 1.0, part, 1.0),
+        "seconds": of("seconds", "bytes", size / workers, True),
     }
 
 
-def _mean(values: Sequence[float], exact: bool) -> tuple[float, float, float]:
-    """Low, mean and high; one shard alone says half to double."""
-    middle = sum(values) / len(values)
-    if exact:
+def _ratio(pairs: Sequence[tuple[float, float]], population: int, sampled: bool) -> tuple[float, float, float]:
+    """Low, expected and high of the ratio of two sums over all shards; one shard of many says half to double.
+
+    Args:
+        pairs: both values of each shard that was looked at.
+        population: number of shards.
+        sampled: whether the values of a shard are estimates themselves, so that all shards do not say all.
+    """
+    count, below = len(pairs), sum(per for _, per in pairs)
+    if below <= 0:
+        return 0.0, 0.0, 0.0
+    middle = sum(value for value, _ in pairs) / below
+    if count == population and not sampled:
         return middle, middle, middle
-    if len(values) == 1:
+    if count == 1:
         return middle / 2, middle, middle * 2
-    spread = math.sqrt(sum((value - middle) ** 2 for value in values) / (len(values) - 1))
-    reach = _T[min(len(values) - 1, max(_T))] * spread / math.sqrt(len(values))
+    unseen = 1.0 if sampled else 1 - count / population
+    spread = sum((value - middle * per) ** 2 for value, per in pairs) * count / (count - 1)
+    reach = _T[min(count - 1, max(_T))] * math.sqrt(unseen * spread) / below
     return max(0.0, middle - reach), middle, middle + reach

@@ -26,7 +26,7 @@ class Progress:
         self._began = time.monotonic()
         self._state: dict[str, Any] = {
             "phase": "starting", "done": 0, "total": 0, "shards": 0, "shards_total": 0, "records": 0, "bytes": 0,
-            "left": 0, "quarantined": 0, "retries": 0, "stages": {},
+            "left": 0, "computed": 0, "quarantined": 0, "retries": 0, "stages": {},
         }  # fmt: skip
         self._phase_began = self._began
         self._waiting: list[dict[str, Any]] = []
@@ -70,6 +70,7 @@ class Progress:
         with self._lock:
             self._state["records"] += result["records"]
             self._state["left"] += result["left"]
+            self._state["computed"] += bool(result["computed"])  # the others were there from an earlier attempt
             self._state["quarantined"] += sum(result["errors"].values())
             for stage, seconds in result["seconds"].items():
                 there = self._state["stages"].setdefault(stage, {"seconds": 0.0, "records": 0})

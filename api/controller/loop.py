@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.controller.launcher import Launcher
+from api.controller.ray_guard import RayGuard
 from api.runs import queries, store
 from api.runs.states import ACTIVE, Actor
 from api.settings import Settings
@@ -42,6 +43,8 @@ class Controller:
         self.name = f"controller:{os.uname().nodename}:{os.getpid()}"[:100]
         self.stopping = threading.Event()
         self._heard_since: float | None = None
+        self.ray_guard = RayGuard(settings)
+        self._objection: str | None = None
 
     def work(self) -> None:
         """Rounds until told to stop; a database that is away is waited for."""
@@ -67,8 +70,8 @@ class Controller:
 
         Dying between the two costs the run one lease: nobody beats, and it is taken back.
         """
-        if not self._api_answers():
-            return False  # a driver could not begin
+        if not self._api_answers() or not self._ray_is_safe():
+            return False
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).hexdigest()
         lease = int(self.settings.lease_seconds * 1000)
@@ -88,6 +91,14 @@ class Controller:
             connection.execute(update(attempts).where(here).values(handle=handle))
         log.info("run %s: attempt %d launched", run["id"], run["epoch"])
         return True
+
+    def _ray_is_safe(self) -> bool:
+        """Whether drivers may be launched on the cluster; says so when that changes."""
+        objection = self.ray_guard.objection()
+        if objection != self._objection:
+            log.log(logging.INFO if objection is None else logging.ERROR, "%s", objection or "the Ray cluster is safe")
+        self._objection = objection
+        return objection is None
 
     def take_back(self) -> None:
         """End attempts whose driver has gone, or was silent for longer than its lease."""
@@ -112,8 +123,8 @@ class Controller:
         words = self.launcher.last_words(handle) if handle else ""
         with self.database.write() as connection:
             now = self.database.now(connection)
-            limit = self.settings.max_attempts
-            run = store.lose(connection, run_id, epoch, self.name, Actor.CONTROLLER, reason, now, limit)
+            limits = store.Limits(self.settings.max_attempts, int(self.settings.retry_seconds * 1000))
+            run = store.lose(connection, run_id, epoch, self.name, Actor.CONTROLLER, reason, now, limits)
             if run is not None and words:
                 queries.write_log(connection, run_id, epoch, [{"level": "error", "text": words}], now)
         if run is not None:

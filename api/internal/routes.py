@@ -133,8 +133,8 @@ def _finish(connection: Connection, context: Context, run: RowMapping, epoch: in
     elif end.outcome == "failed":
         store.transition(connection, run_id, "fail", Actor.DRIVER, who, now, end.reason)
     else:
-        limit = context.settings.max_attempts
-        store.lose(connection, run_id, epoch, who, Actor.DRIVER, end.reason or "the driver broke", now, limit)
+        limits = store.Limits(context.settings.max_attempts, int(context.settings.retry_seconds * 1000))
+        store.lose(connection, run_id, epoch, who, Actor.DRIVER, end.reason or "the driver broke", now, limits)
 
 
 def _note(connection: Connection, attempt: RowMapping, report: Report, now: int) -> None:

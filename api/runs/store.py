@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
@@ -15,8 +15,7 @@ from api.store.ids import new_id
 from api.store.tables import attempts, events, runs
 from api.webhooks.outbox import enqueue
 
-FIRST_PAUSE = 2_000  # milliseconds before the second attempt; doubles up to LONGEST_PAUSE
-LONGEST_PAUSE = 300_000
+LONGEST_PAUSE = 300_000  # milliseconds between two attempts
 
 
 class NoSuchRun(Exception):
@@ -53,6 +52,18 @@ class NewRun:
     waits: bool = False
     parent_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Limits(NamedTuple):
+    """How often a run is tried.
+
+    Attributes:
+        max_attempts: that may end without an end.
+        first_pause: milliseconds before the second attempt; twice as long each time, up to ``LONGEST_PAUSE``.
+    """
+
+    max_attempts: int
+    first_pause: int
 
 
 def submit(connection: Connection, new: NewRun, now: int) -> RowMapping:
@@ -217,7 +228,7 @@ def expired(connection: Connection, now: int) -> list[RowMapping]:
 
 
 def lose(
-    connection: Connection, run_id: str, epoch: int, who: str, actor: Actor, reason: str, now: int, max_attempts: int
+    connection: Connection, run_id: str, epoch: int, who: str, actor: Actor, reason: str, now: int, limits: Limits
 ) -> RowMapping | None:
     """An attempt ended without an end: its run goes back to the queue, later each time, and fails at last.
 
@@ -229,10 +240,10 @@ def lose(
         return None
     failures = run["failures"] + 1
     stays = run["state"] in ("starting", "running")
-    if stays and failures >= max_attempts:
-        said = f"{reason}; that was attempt {failures} of {max_attempts}"
+    if stays and failures >= limits.max_attempts:
+        said = f"{reason}; that was attempt {failures} of {limits.max_attempts}"
         return transition(connection, run_id, "fail", actor, who, now, said, {"failures": failures})
-    pause = min(LONGEST_PAUSE, FIRST_PAUSE << min(failures - 1, 16))
+    pause = min(LONGEST_PAUSE, limits.first_pause << min(failures - 1, 16))
     changes = {"failures": failures, "not_before": now + pause} if stays else {}
     return transition(connection, run_id, "release", actor, who, now, reason, changes)
 

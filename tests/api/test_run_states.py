@@ -19,6 +19,7 @@ from api.store.database import Database
 from api.store.tables import attempts, events, runs
 
 LEASE, LIMIT, MAX_ATTEMPTS = 1000, 2, 3
+LIMITS = store.Limits(MAX_ATTEMPTS, 2000)
 
 # By hand, from the names of the states: what a person may do where.
 COMMANDS = {
@@ -158,7 +159,7 @@ class Runs(RuleBasedStateMachine):
         with self.write() as connection:
             late = {(a["run_id"], a["epoch"]) for a in store.expired(connection, self.now)}
             for run, epoch in sorted(late):
-                after = store.lose(connection, run, epoch, "c", Actor.CONTROLLER, "silent", self.now, MAX_ATTEMPTS)
+                after = store.lose(connection, run, epoch, "c", Actor.CONTROLLER, "silent", self.now, LIMITS)
                 assert after is not None
                 self._lost(run, after)
         silent = {run for run, known in self.model.items() if known["state"] in ACTIVE and known["lease"] < self.now}
