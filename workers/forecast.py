@@ -78,8 +78,8 @@ def _extrapolate(
     return {
         "shards": {"total": shards, "looked_at": len(looked), "sample_share": share},
         "bytes": size,
-        "records": of("records", "bytes", size, False),
-        "documents": of("documents", "bytes", size, part),
+        "records": {name: round(value) for name, value in of("records", "bytes", size, False).items()},
+        "documents": {name: round(value) for name, value in of("documents", "bytes", size, part).items()},
         "kept_share": of("kept", "documents", 1.0, part, 1.0),
         "seconds": of("seconds", "bytes", size / workers, True),
     }

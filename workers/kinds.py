@@ -51,14 +51,18 @@ def curate(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
 def plan_of(work: dict[str, Any], shards: list[Shard], progress: Progress) -> Plan:
     """The plan of a run; exactly the corpora that were there when it was submitted are earlier ones."""
     request = work["request"]
-    deduplication = (request["recipe"].get("deduplication") or {}) if _deduplicates(request["recipe"]) else None
-    before = [*request.get("earlier", []), *request.get("after", [])] if deduplication is not None else []
-    earlier = list(request.get("earlier", []))
-    if deduplication is not None and request.get("after"):
-        earlier.append(_index_of_nights(request["index"], request["after"], deduplication, progress))
-    loaded = loaded_recipe(request, work["models_root"], earlier if before else [])
+    named, nights = list(request.get("earlier", [])), list(request.get("after", []))
+    if not _deduplicates(request["recipe"]):
+        named = nights = []
+    versions = {output: _version(output) for output in [*named, *nights]}
+    earlier = [output for output in named if versions[output]]
+    nights = [output for output in nights if versions[output]]
+    if nights:
+        settings = request["recipe"].get("deduplication") or {}
+        earlier.append(_index_of_nights(request["index"], nights, settings, progress))
+    loaded = loaded_recipe(request, work["models_root"], earlier)
     prepare_earlier(loaded)
-    return make_plan(loaded, shards, [_version(output) for output in before], work["output"])
+    return make_plan(loaded, shards, [version for version in versions.values() if version], work["output"])
 
 
 def _deduplicates(recipe: dict[str, Any]) -> bool:
@@ -93,12 +97,12 @@ def _read_before(output: str) -> list[str]:
     return [shard["identity"] for shard in told["shards"]]
 
 
-def _version(output: str) -> str:
-    """Which corpus a finished run published: the key of its publication."""
+def _version(output: str) -> str | None:
+    """Which corpus a finished run published, the key of its publication; None where it holds no document."""
     manifest = Storage(output).manifest("")
     if manifest is None:
         raise RunError(f"the earlier corpus {output} is gone or incomplete, so what it holds cannot be told")
-    return str(manifest["key"])
+    return str(manifest["key"]) if manifest["totals"]["kept"] else None
 
 
 def _index_of_nights(folder: str, nights: list[str], deduplication: dict[str, Any], progress: Progress) -> str:
