@@ -64,15 +64,21 @@ class Service:
         return {**kept, **{f"GRISTMILL_{name}": value for name, value in self.settings.items()}}
 
     def start(self, part: str) -> None:
-        """Start ``serve``, ``api`` or ``controller``."""
+        """Start ``serve``, ``api``, ``controller`` or ``migrate``."""
         self.home.mkdir(parents=True, exist_ok=True)
         with open(self.home / f"{part}.log", "ab") as log:
             self.parts[part] = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", part], env=self.environment(), stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
-        if part != "controller":
+        if part in ("serve", "api"):
             self.until(lambda: self.call("GET", "/healthz")[0] == 200, f"{part} answers")
+
+    def start_second(self, part: str) -> None:
+        """Start another process of the same part."""
+        first = self.parts.pop(part)
+        self.start(part)
+        self.parts |= {f"second {part}": self.parts[part], part: first}
 
     def kill(self, part: str, sig: int = signal.SIGKILL) -> None:
         """Kill a part, not its drivers, which are groups of their own."""

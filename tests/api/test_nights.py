@@ -115,7 +115,7 @@ def test_a_minute_starts_a_run_by_itself_and_is_decided_once(service: Service) -
     add(service, "a", texts("river", 2))
     every = {"cron": "* * * * *"}
     service.post("/schedules", {"name": "minutely", "policy": every, "request": REQUEST}, expect=201)
-    service.start("controller")  # a second one
+    service.start("controller")  # beside the one that serves
     fires = service.until(lambda: service.get("/schedules/minutely/fires")["items"], "a minute is decided")
     assert len({fire["nominal"] for fire in fires}) == len(fires)
     assert fires[-1]["outcome"] == "started"
