@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -119,8 +119,8 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 _REFERENCE = {"$ref": "#/components/schemas/ProblemDocument"}
 EVERYWHERE = (
-    "malformed-request", "key-required", "forbidden", "foreign-origin", "too-large", "misdirected-host", "invalid",
-    "too-many-requests", "unavailable",
+    "malformed-request", "key-required", "forbidden", "foreign-origin", "too-large", "unsupported-media-type",
+    "misdirected-host", "invalid", "too-many-requests", "unavailable",
 )  # fmt: skip
 
 
@@ -148,7 +148,8 @@ def install(app: FastAPI) -> None:
     handles(RunError, lambda error: Problem("conflict", str(error)))
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         handles(kind, _unavailable)
-    handles(Exception, _internal)
+    handles(DatabaseError, _broken)
+    handles(Exception, internal)
 
 
 def _invalid(error: RequestValidationError) -> Problem:
@@ -174,6 +175,14 @@ def _unavailable(error: Exception) -> Problem:
     return Problem("unavailable", "try again in a moment", headers={"Retry-After": "2"})
 
 
-def _internal(error: Exception) -> Problem:
-    log.error("a request failed", exc_info=error)
+def _broken(error: DatabaseError) -> Problem:
+    """A file that is no database, or not any more; what is wrong with a statement is nothing that waiting mends."""
+    if type(error) is not DatabaseError:
+        raise error
+    return _unavailable(error)
+
+
+def internal(error: Exception, request_id: str = "-") -> Problem:
+    """What is said of an error that nobody expected; the log has all of it."""
+    log.error("request %s failed", request_id, exc_info=error)
     return Problem("internal-error", "the log has more under the id of this request")

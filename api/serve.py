@@ -56,7 +56,7 @@ def serve_api(settings: Settings) -> None:
 
 
 def serve_controller(settings: Settings) -> None:
-    """A controller alone; ends with SIGTERM, its drivers go on."""
+    """A controller alone; ends with SIGTERM, its drivers go on unless the settings say otherwise."""
     set_up_logging()
     controller = make_controller(settings, Database(settings.database))
 
@@ -66,6 +66,8 @@ def serve_controller(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     controller.work()
+    if settings.end_drivers:
+        controller.end_drivers()
 
 
 def make_controller(settings: Settings, database: Database) -> Controller:

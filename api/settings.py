@@ -35,6 +35,10 @@ class Settings(BaseSettings):
             refused, before anything is launched.
         workers: shards at once of one run; 0 for one per processor.
         max_running: runs at once.
+        claim_kinds: kinds of runs that this controller claims, such as ``training``; all of them by default.
+        end_drivers: whether a controller that is told to stop first asks its drivers to give their runs back; in a
+            container they would die with it.
+        stop_seconds: how long drivers that are asked to give their runs back may take; a training saves its state.
         lease_seconds: how long a driver may be silent before its run is taken from it.
         poll_seconds: how often controllers look.
         max_attempts: attempts at one run before it fails.
@@ -65,6 +69,9 @@ class Settings(BaseSettings):
     ray_dashboard_url: str | None = None
     workers: int = Field(default=0, ge=0, le=4096)
     max_running: int = Field(default=1, ge=1, le=1000)
+    claim_kinds: Annotated[tuple[str, ...], NoDecode] = ()
+    end_drivers: bool = False
+    stop_seconds: float = Field(default=10.0, ge=0.0, le=3600.0)
     lease_seconds: float = Field(default=30.0, ge=1.0, le=3600.0)
     poll_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
     max_attempts: int = Field(default=5, ge=1, le=100)
@@ -78,7 +85,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
         """Lists are written ``a,b`` in the environment."""
-        for name in ("allowed_hosts", "allowed_origins"):
+        for name in ("allowed_hosts", "allowed_origins", "claim_kinds"):
             given = values.get(name)
             if isinstance(given, str):
                 values[name] = tuple(part.strip() for part in given.split(",") if part.strip())

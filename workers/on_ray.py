@@ -93,8 +93,14 @@ def _start(ray: Any, workers: int, address: str | None) -> None:
     try:
         with _ended_if_stuck(float(os.environ.get(START_VARIABLE) or START_SECONDS)):
             ray.init(address=address, **options)
-    except (ConnectionError, ValueError, OSError) as error:
+    except _refusals(ray) as error:
         raise InputError(f"cannot reach a Ray cluster: {error}", address) from None
+
+
+def _refusals(ray: Any) -> tuple[type[Exception], ...]:
+    """What Ray raises where a cluster is not there, or wants another token (in the versions that know tokens)."""
+    kind: type[Exception] = getattr(ray.exceptions, "AuthenticationError", ConnectionError)
+    return (ConnectionError, ValueError, OSError, kind)
 
 
 @contextmanager

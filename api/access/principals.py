@@ -47,7 +47,8 @@ def identify(settings: Settings, database: Database, authorization: str | None) 
     fits = keys.matches(parsed[1], row["digest"] if row else "0" * 64)
     if row is None or not fits or row["revoked_at"] is not None:
         return None
-    return Principal(f"key:{row['name']}", narrowed(Role(row["role"]), row["scopes"]) | {"self:read"})
+    # Cut, for keys of before their names were limited: columns hold 100 characters.
+    return Principal(f"key:{row['name']}"[:100], narrowed(Role(row["role"]), row["scopes"]) | {"self:read"})
 
 
 def create_key(

@@ -85,6 +85,6 @@ def narrowed(role: Role, scopes: Iterable[str] | None) -> frozenset[str]:
     asked = frozenset(scopes)
     for scope in sorted(asked - whole):
         if scope not in SCOPES:
-            raise InputError(f"there is no scope {scope!r}; there are {', '.join(sorted(SCOPES))}")
+            raise InputError(f"there is no scope of this name; there are {', '.join(sorted(SCOPES))}")
         raise InputError(f"the scope {scope} needs the role {SCOPES[scope]}, and this key is for the role {role}")
     return asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy import RowMapping, and_, or_, select
 
 from api.access.audit import record
@@ -30,7 +30,7 @@ KeyId = Annotated[str, Path(pattern=r"^[a-z2-7]{16}$")]
 class NewKey(Body):
     """A key."""
 
-    name: Name
+    name: Annotated[Name, StringConstraints(max_length=96)]  # `key:NAME` is who did what, in 100 characters
     role: Role = Role.VIEWER
     scopes: list[str] | None = Field(
         default=None, max_length=50, description="Less than the role may do; null for all of it.", examples=[None]

@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +27,9 @@ class Launcher(Protocol):
 
     def end(self, handle: dict[str, Any]) -> None:
         """End a driver and its workers, if they can be reached from here."""
+
+    def stop(self, handles: Sequence[dict[str, Any]], seconds: float) -> None:
+        """Ask drivers to give their runs back; end those that have not after so many seconds."""
 
     def last_words(self, handle: dict[str, Any]) -> str:
         """What a driver wrote before it died."""
@@ -58,14 +63,27 @@ class LocalLauncher:
     def is_gone(self, handle: dict[str, Any]) -> bool:
         """A process of this boot of this machine that is not there, or is another by now."""
         _reap()
-        return handle.get("host") == _host() and _started(int(handle["process"])) != handle["started"]
+        return handle.get("host") == _host() and not _is_there(handle)
 
     def end(self, handle: dict[str, Any]) -> None:
         """Kill its group, unless the number belongs to somebody else by now."""
-        if handle.get("host") == _host() and _started(int(handle["process"])) == handle["started"]:
+        if _is_there(handle):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(int(handle["process"]), signal.SIGKILL)
         _reap()
+
+    def stop(self, handles: Sequence[dict[str, Any]], seconds: float) -> None:
+        """SIGTERM to all of them at once; SIGKILL to the groups of those that are still there afterwards."""
+        for handle in handles:
+            if _is_there(handle):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(handle["process"]), signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while any(map(_is_there, handles)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+            _reap()
+        for handle in handles:
+            self.end(handle)
 
     def last_words(self, handle: dict[str, Any]) -> str:
         """The end of its standard error."""
@@ -92,6 +110,11 @@ def _reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
+def _is_there(handle: dict[str, Any]) -> bool:
+    """Whether a driver of this machine lives."""
+    return handle.get("host") == _host() and _started(int(handle["process"])) == handle["started"]
+
+
 def _started(process: int) -> str | None:
     """When a process started, in ticks since the boot; None where there is none, or only its remains."""
     try:
@@ -103,8 +126,9 @@ def _started(process: int) -> str | None:
 
 
 def _host() -> str:
-    """This boot of this machine."""
+    """This boot of this machine and, in it, this namespace of processes: a container numbers its own anew."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')} {_started(1)}"
     except OSError:
         return os.uname().nodename

@@ -77,7 +77,8 @@ class Controller:
         lease = int(self.settings.lease_seconds * 1000)
         with self.database.write() as connection:
             now = self.database.now(connection)
-            run = store.claim(connection, self.name, digest, now, lease, self.settings.max_running)
+            settings = self.settings
+            run = store.claim(connection, self.name, digest, now, lease, settings.max_running, settings.claim_kinds)
         if run is None:
             return False
         ticket = {"url": self.settings.url, "run_id": run["id"], "epoch": run["epoch"], "token": token}
@@ -150,20 +151,4 @@ class Controller:
                 attempts.c.finished_at.is_(None), attempts.c.controller == self.name
             )
             handles = [handle for (handle,) in connection.execute(query) if handle]
-        for handle in handles:
-            terminate(handle, self.launcher)
-
-
-def terminate(handle: dict[str, Any], launcher: Launcher) -> None:
-    """SIGTERM, so that a driver can give its run back; a moment later the end."""
-    import contextlib
-    import signal
-
-    if launcher.is_gone(handle):
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError, KeyError):
-        os.kill(int(handle["process"]), signal.SIGTERM)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not launcher.is_gone(handle):
-        time.sleep(0.05)
-    launcher.end(handle)
+        self.launcher.stop(handles, self.settings.stop_seconds)

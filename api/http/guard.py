@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import math
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -13,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import MEDIA_TYPE, Problem, document
+from api.problems import MEDIA_TYPE, Problem, document, internal
 from api.settings import LOOPBACK_HOSTS, Settings
 from api.store.ids import new_id
 
@@ -27,6 +30,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_JSON = re.compile(r"application/(?:[a-z0-9.+_-]+\+)?json\s*(?:;.*)?", re.DOTALL)
+
 access = logging.getLogger("gristmill.access")
 
 
@@ -37,8 +43,10 @@ class Guard:
       its own (DNS rebinding).
     - What writes must not come from a page of another site (``Origin``, ``Sec-Fetch-Site``), unless it brings a key,
       which no foreign page has.
-    - A body ends at the limit, whatever its length was said to be, and JSON has a bounded depth.
-    - Each key, or address, has a number of requests a minute.
+    - A body ends at the limit, whatever its length was said to be; it is JSON, in UTF-8, of a bounded depth.
+    - Each key, or address, has a number of requests a minute; keys that were not seen before count for the address,
+      so that nobody gets more by making them up.
+    - What no handler expected becomes a problem document here, so that it has the headers of every answer.
 
     Args:
         answered: is told method, route, status and seconds of each request.
@@ -51,7 +59,8 @@ class Guard:
         self.answered = answered
         self.settings = settings
         own = urlsplit(settings.url)
-        self.hosts = {*LOOPBACK_HOSTS, *settings.allowed_hosts, own.hostname or ""}
+        named = (*LOOPBACK_HOSTS, *settings.allowed_hosts, own.netloc)
+        self.hosts = {_host_name(name) for name in named} - {""}
         self.origins = {*settings.allowed_origins, f"{own.scheme}://{own.netloc}"}
         self.rates = Rates(settings.requests_per_minute)
 
@@ -83,6 +92,10 @@ class Guard:
             if status:  # the answer has begun; nothing can be said any more
                 raise
             await _send_problem(sending, problem, request_id)
+        except Exception as error:
+            if status:
+                raise
+            await _send_problem(sending, internal(error, request_id), request_id)
         finally:
             # The path alone: a query can hold what a log should not.
             took = (time.monotonic() - began) * 1000
@@ -95,12 +108,14 @@ class Guard:
         host = _host_name(headers.get("host", ""))
         if host not in self.hosts:
             raise Problem("misdirected-host", "set GRISTMILL_ALLOWED_HOSTS if the service goes by this name")
+        if "\x00" in scope["path"]:  # no database and no file holds it
+            raise Problem("malformed-request", "a path holds no NUL")
         if scope["method"] not in SAFE and not headers.get("authorization"):
             self._check_origin(headers)
         client = (scope.get("client") or ("", 0))[0]
-        wait = self.rates.take(headers.get("authorization") or client)
+        wait = self.rates.take(client, headers.get("authorization"))
         if wait > 0:
-            raise Problem("too-many-requests", headers={"Retry-After": str(max(1, round(wait)))})
+            raise Problem("too-many-requests", headers={"Retry-After": str(max(1, math.ceil(wait)))})
 
     def _check_origin(self, headers: Headers) -> None:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
@@ -138,11 +153,11 @@ class Body:
     def announced(self, headers: Headers) -> None:
         """Refuse what says of itself that it is too large."""
         length = headers.get("content-length", "0")
-        if not length.isdigit():
+        if not _LENGTH.fullmatch(length):
             raise Problem("malformed-request", "Content-Length is a number of bytes")
         if int(length) > self.limit:
             raise self._too_large()
-        self._json = "json" in headers.get("content-type", "application/json")
+        self._json = _JSON.fullmatch(headers.get("content-type", "").lower()) is not None
 
     async def read_whole(self, method: str) -> None:
         """Read it, if a body is expected at all."""
@@ -160,8 +175,11 @@ class Body:
             parts.append(part)
             more = message.get("more_body", False)
         self._whole = b"".join(parts)
-        if self._json:
-            check_depth(self._whole)
+        if self._whole and not self._json:
+            raise Problem("unsupported-media-type", "send JSON, with 'Content-Type: application/json'")
+        if b"\x00" in self._whole:  # UTF-16 and UTF-32, which the standard library would read, and we would miscount
+            raise Problem("malformed-request", "JSON is UTF-8 (RFC 8259), and holds no NUL that is not escaped")
+        check_depth(self._whole)
 
     async def receive(self) -> Message:
         """For the routes: the body at once, then whatever the server says."""
@@ -208,10 +226,22 @@ class Rates:
         self.per_minute = per_minute
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, caller: str) -> float:
-        """Take one; returns 0, or the seconds after which there is one."""
+    def take(self, address: str, key: str | None = None) -> float:
+        """Take one of a caller's; returns 0, or the seconds after which there is one.
+
+        Args:
+            key: what the caller shows; the first time that it is seen, the address pays.
+        """
         if not self.per_minute:
             return 0.0
+        if not key:
+            return self._take(address)
+        digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()  # short, and no secret
+        if digest not in self._buckets and (wait := self._take(address)) > 0:
+            return wait
+        return self._take(digest)
+
+    def _take(self, caller: str) -> float:
         now, each = time.monotonic(), 60 / self.per_minute
         left, seen = self._buckets.pop(caller, (float(self.per_minute), now))
         left = min(self.per_minute, left + (now - seen) / each)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ NoNul = Annotated[str, AfterValidator(_nul_free)]  # of queries and paths
 
 
 class Body(BaseModel):
-    """A body that is sent; unknown names are errors, and so is text that no database and no file can hold."""
+    """A body that is sent; unknown names are errors, and so is what no database and no JSON can hold."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=1 << 20)
 
@@ -34,7 +35,7 @@ class Body(BaseModel):
 
 
 def check_texts(data: Any) -> None:
-    """Refuse halves of characters and NUL, in keys too.
+    """Refuse halves of characters and NUL, in keys too, and numbers that are none or endless.
 
     Raises:
         ValueError: naming the place.
@@ -45,6 +46,9 @@ def check_texts(data: Any) -> None:
         if isinstance(value, str):
             if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
                 raise ValueError(f"the text at {at or 'the top'} holds NUL or half a character")
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                raise ValueError(f"the number at {at or 'the top'} is not finite")
         elif isinstance(value, Mapping):
             for key, one in value.items():
                 stack += [(f"a key of {at or 'the top'}", key), (f"{at}/{str(key)[:50]!a}", one)]

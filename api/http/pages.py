@@ -40,7 +40,7 @@ def decode(cursor: str | None, filters: Mapping[str, Any], kinds: tuple[type, ..
     fits = len(place) == len(kinds) and all(type(v) is kind for v, kind in zip(place, kinds, strict=True))
     if not fits or any(isinstance(v, int) and abs(v) >= 1 << 62 for v in place):
         raise _refused("this is no cursor; use the 'next' of a page as it is")
-    if any(isinstance(v, str) and "\x00" in v for v in place):
+    if any(isinstance(v, str) and not (v.isprintable() and v.isascii()) for v in place):
         raise _refused("this is no cursor; use the 'next' of a page as it is")
     if mark != _mark(filters):
         raise _refused("this cursor belongs to other filters; begin without one")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -155,13 +155,15 @@ def emit(
 
 
 def claim(
-    connection: Connection, controller: str, token_digest: str, now: int, lease: int, max_running: int
-) -> RowMapping | None:
+    connection: Connection, controller: str, token_digest: str, now: int, lease: int, max_running: int,
+    kinds: Sequence[str] = (),
+) -> RowMapping | None:  # fmt: skip
     """Take the next queued run and give it an attempt, unless enough are running.
 
     Args:
         token_digest: SHA-256 of the attempt's token, hex.
         lease: milliseconds until the driver must have been heard.
+        kinds: of runs that are counted and taken; empty for all.
 
     Returns:
         The run, starting; None where there is nothing to take, or somebody else took it.
@@ -169,6 +171,8 @@ def claim(
     if connection.dialect.name == "postgresql":  # counting and claiming is one step; on SQLite every write is
         connection.execute(select(func.pg_advisory_xact_lock(_CLAIMS)))
     active = select(func.count()).select_from(runs).where(runs.c.state.in_(sorted(ACTIVE)))
+    if kinds:
+        active = active.where(runs.c.kind.in_(sorted(kinds)))
     if connection.execute(active).scalar_one() >= max_running:
         return None
     before = runs.alias("before")
@@ -177,6 +181,8 @@ def claim(
     )
     waiting = select(runs.c.id).where(runs.c.state == QUEUED, runs.c.not_before <= now)
     waiting = waiting.where(or_(runs.c.waits == 0, ~earlier.exists()))
+    if kinds:
+        waiting = waiting.where(runs.c.kind.in_(sorted(kinds)))
     query = waiting.order_by(runs.c.priority.desc(), runs.c.id).limit(1).with_for_update(skip_locked=True)
     run_id = connection.execute(query).scalar_one_or_none()
     if run_id is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow.fs as pafs
 
@@ -13,6 +13,7 @@ from curation.errors import InputError
 from pipelines.storage import resolve
 
 SCHEMES = ("s3",)
+OPTIONS = frozenset({"region", "scheme", "endpoint_override", "force_virtual_addressing"})  # none is a secret
 LISTED = 1000  # entries of one folder that are shown
 
 
@@ -47,6 +48,8 @@ def check_root(root: str) -> str:
             raise InputError("a root holds no credentials; give them to the service as AWS_ACCESS_KEY_ID and so on")
         if not parts.netloc:
             raise InputError("a root names its bucket, such as s3://crawls/2026")
+        if parts.fragment or not {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} <= OPTIONS:
+            raise InputError(f"the options of a root are {', '.join(sorted(OPTIONS))}, and no others")
         return root.rstrip("/")
     if not os.path.isabs(root):
         raise InputError("a local root is an absolute path")
@@ -81,6 +84,10 @@ def address(root: str, path: str) -> str:
         return root
     if "://" not in root:
         return os.path.join(root, plain)
+    # Here they would be read as options, such as another endpoint, or as what they stand for once they are decoded.
+    if "?" in plain or "#" in plain:
+        raise InputError("a path of an object store holds neither ? nor #")
+    clean_path(unquote(plain))
     body, mark, options = root.partition("?")
     return f"{body.rstrip('/')}/{plain}{mark}{options}"
 
@@ -95,8 +102,17 @@ def browse(root: str, path: str) -> list[Entry]:
     """What lies in a folder of a source, in the order of names, folders first.
 
     Raises:
-        InputError: for a path outside, or one that is no folder.
+        InputError: for a path outside, or one that is no folder, or cannot be read.
     """
+    try:
+        return _browse(root, path)
+    except UnicodeError:
+        raise InputError("this folder holds a name that is not UTF-8") from None
+    except OSError:
+        raise InputError("this folder cannot be read") from None
+
+
+def _browse(root: str, path: str) -> list[Entry]:
     where = address(root, path)
     local = "://" not in root
     if local and not is_inside(root, where):
@@ -108,6 +124,8 @@ def browse(root: str, path: str) -> list[Entry]:
     prefix = clean_path(path)
     found = []
     for info in filesystem.get_file_info(pafs.FileSelector(inner)):
+        if info.type not in (pafs.FileType.File, pafs.FileType.Directory):
+            continue  # pipes, sockets, devices: no job reads them
         if local and not is_inside(root, info.path):
             continue
         name = info.path[len(base) :].rstrip("/")

@@ -160,6 +160,18 @@ def addresses(host: str, resolver: Resolver = socket.getaddrinfo) -> tuple[Addre
     return found
 
 
+def literal_address(host: str) -> Address | None:
+    """The address that a host spells out, in any of the spellings that resolvers know; None for a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f000001, 2130706433
+    except OSError:
+        return None
+
+
 def is_public(address: Address) -> bool:
     """Whether an address is one that anybody on the internet reaches, as IANA's special-purpose registries say.
 

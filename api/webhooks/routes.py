@@ -17,7 +17,7 @@ from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.store.ids import new_id
 from api.store.tables import deliveries, webhooks
-from api.webhooks.addresses import PORTS, check_url
+from api.webhooks.addresses import PORTS, check_url, is_public, literal_address
 from api.webhooks.signing import new_secret
 from curation.errors import InputError
 
@@ -104,7 +104,10 @@ def _find(connection: Connection, hook_id: str) -> RowMapping:
 def _check(context: Context, url: str) -> None:
     private = context.settings.webhooks_allow_private
     try:
-        check_url(url, allow_http=private, ports=None if private else PORTS)
+        endpoint = check_url(url, allow_http=private, ports=None if private else PORTS)
+        address = literal_address(endpoint.host)
+        if address is not None and not private and not is_public(address):
+            raise InputError("this address is not public; webhooks go to public addresses only")
     except InputError as error:
         raise Problem("invalid", error.message, [Fault(pointer="/url", code="url", message=error.message)]) from None
 

@@ -8,7 +8,7 @@ of the same stage had taken and now lets pass.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,19 +124,20 @@ class Records:
         """
         empty = pa.schema([self.schema.field(name).remove_metadata() for name in columns]).empty_table()
 
-        def take(chunk: Chunk) -> pa.Table:
-            low, high = np.searchsorted(wanted, [chunk.first, chunk.first + chunk.rows])
-            parts, first = [empty], chunk.first
+        def take(group: Chunk) -> pa.Table:
+            some = wanted[slice(*np.searchsorted(wanted, [group.first, group.first + group.rows]))]
+            return self._plain(self.read(group, columns).take(pa.array(some - group.first))) if len(some) else empty
+
+        return pa.concat_tables([empty, *map(take, self._groups())]).combine_chunks()
+
+    def _groups(self) -> Iterator[Chunk]:
+        """Every row group as a stretch."""
+        for chunk in self.chunks:
+            first = chunk.first
             for group in chunk.groups:
                 rows = self._metadata[chunk.part].row_group(group).num_rows
-                some = wanted[low:high][slice(*np.searchsorted(wanted[low:high], [first, first + rows]))]
-                if len(some):
-                    stretch = Chunk(chunk.part, range(group, group + 1), first, rows)
-                    parts.append(self._plain(self.read(stretch, columns).take(pa.array(some - first))))
+                yield Chunk(chunk.part, range(group, group + 1), first, rows)
                 first += rows
-            return pa.concat_tables(parts)
-
-        return pa.concat_tables(self.over_chunks(take)).combine_chunks()
 
     def _plain(self, table: pa.Table) -> pa.Table:
         return table.cast(pa.schema([self.schema.field(name).remove_metadata() for name in table.column_names]))
@@ -180,6 +181,13 @@ class Records:
         """A number of the reason of each record, ``int16[n]``."""
         values = np.array([value(reason) for reason in self.reasons], np.int16)
         return np.asarray(values[codes])
+
+    @staticmethod
+    def among(codes: np.ndarray, wanted: Iterable[int]) -> np.ndarray:
+        """Which records have one of some reasons, ``bool[n]``."""
+        table = np.zeros(np.iinfo(np.int16).max, bool)
+        table[list(wanted)] = True
+        return np.asarray(table[codes])
 
     @cached_property
     def before(self) -> np.ndarray:
@@ -247,7 +255,7 @@ class Records:
             standing = after == before
             passed = standing & (ended > stage.number) & (first < _NONE)
             here = standing & (ended == stage.number) & (dropped_at >= 0)
-            changed = np.isin(dropped_at, stage.changed)
+            changed = (dropped_at >= 0) & self.among(dropped_at, stage.changed)
             stays = here & (~changed | (first <= dropped_at))
             after[passed] = base + first[passed]
             after[stays] = base + np.where(changed, first, np.minimum(first, dropped_at))[stays]

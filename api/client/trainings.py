@@ -1,0 +1,54 @@
+"""``client.trainings``: start one, follow its curves; everything else of it is a run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from api.client.http import Http, segment
+
+
+class Trainings:
+    """Trainings on published datasets."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def start(
+        self, name: str, datasets: Iterable[str | Mapping[str, Any]], config: Mapping[str, Any], *,
+        idempotency_key: str | None = None, **more: Any,
+    ) -> Any:  # fmt: skip
+        """Start a training; returns its run.
+
+        Args:
+            datasets: ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS`` each, or as the API has them, with a ``role``.
+            config: for the trainer, as it is.
+            more: ``priority``, ``tags``, ``note``.
+        """
+        given = {key: value for key, value in more.items() if value is not None}
+        body = {"name": name, "datasets": [_data(one) for one in datasets], "config": dict(config), **given}
+        return self._http.post("/trainings", body, idempotency_key or str(uuid.uuid4()))
+
+    def list(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Trainings, newest first."""
+        return self._http.pages("/trainings", **filters)
+
+    def get(self, run_id: str) -> Any:
+        """One training, as a run."""
+        return self._http.get(f"/runs/{segment(run_id)}")
+
+    def metrics(self, run_id: str, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Points of its curves, in order."""
+        return self._http.numbered(f"/trainings/{segment(run_id)}/metrics", after=after, limit=1000)
+
+    def checkpoints(self, run_id: str) -> Any:
+        """States that it can be taken up from."""
+        return self._http.get(f"/trainings/{segment(run_id)}/checkpoints")["items"]
+
+
+def _data(given: str | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, str):
+        return dict(given)
+    name, sign, version = given.partition("@")
+    return {"name": name, "version": version} if sign else {"name": name}
