@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers/.installed
 DEMO := demo-output
+BASE ?= HEAD
 
-.PHONY: help demo test test-fast lint types imports check bench install clean lock
+.PHONY: help demo test test-fast lint types imports openapi contract check bench install clean lock
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +39,12 @@ types: $(STAMP)  ## types
 
 imports: $(STAMP)  ## arrows between the rooms
 	$(BIN)/lint-imports
+
+openapi: $(STAMP)  ## write the description of the API down
+	$(BIN)/python -m api.contract --write docs/openapi.json
+
+contract: $(STAMP)  ## whether a client of the API as committed last (or BASE=...) could break
+	$(BIN)/python -m api.contract --base $(BASE)
 
 check: lint types imports test  ## all of these
 

@@ -2,7 +2,8 @@
 
 ``python -m api.contract`` compares the description that was committed last, or the one of ``--base``, with the one of
 this working tree;
-``python -m api.contract OLD NEW`` compares two files; ``python -m api.contract --write FILE`` writes it down.
+``python -m api.contract OLD NEW`` compares two files; ``python -m api.contract --write FILE`` writes it down, and
+refuses to where that would break the contract that the file holds, unless ``--break-contract`` says that it shall.
 """
 
 from __future__ import annotations
@@ -322,16 +323,26 @@ def committed(base: str = "HEAD", folder: Path = Path()) -> Json | None:
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
+def _write(file: Path, may_break: bool) -> int:
+    new = described()
+    broken = incompatibilities(json.loads(file.read_text("utf-8")), new) if file.exists() else []
+    if broken and not may_break:
+        print("\n".join([*broken, f"{file} is not changed; --break-contract changes it"]), file=sys.stderr)
+        return 1
+    file.write_text(text_of(new), encoding="utf-8")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; 1 where something breaks the contract."""
     parser = argparse.ArgumentParser(prog="python -m api.contract", description="Find what breaks the API's contract.")
     parser.add_argument("files", nargs="*", metavar="OLD NEW", type=Path, help="default: what is committed, and this")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the description down and compare nothing")
     parser.add_argument("--base", default="HEAD", metavar="REF", help="commit to compare with; default HEAD")
+    parser.add_argument("--break-contract", action="store_true", help="write it down though clients will break")
     given = parser.parse_args(arguments)
     if given.write is not None:
-        given.write.write_text(text_of(described()), encoding="utf-8")
-        return 0
+        return _write(given.write, given.break_contract)
     if len(given.files) not in (0, 2):
         parser.error("give two files, or none")
     old, new = [json.loads(file.read_text("utf-8")) for file in given.files] or [committed(given.base), None]

@@ -110,7 +110,10 @@ def respond(request: Request, problem: Problem) -> JSONResponse:
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """What the OpenAPI description says of the errors of a route, besides those that every route has."""
     found: dict[int | str, dict[str, Any]] = {}
-    for code in codes:
+    statuses = {TYPES[code][0] for code in codes}
+    # A route's own word on a status takes the place of what holds everywhere, so it says both.
+    both = [*codes, *(code for code in EVERYWHERE if TYPES[code][0] in statuses and code not in codes)]
+    for code in both:
         status, title = TYPES[code]
         said = f"{found[status]['description']}; {title}" if status in found else title
         found[status] = {"description": said, "content": {MEDIA_TYPE: {"schema": _REFERENCE}}}
@@ -153,16 +156,32 @@ def install(app: FastAPI) -> None:
 
 
 def _invalid(error: RequestValidationError) -> Problem:
-    faults = []
+    faults: dict[str, Fault] = {}
     for found in error.errors():
         where, *rest = found["loc"]
-        place = pointer(rest) if where == "body" else "/".join(map(str, found["loc"]))
-        message = str(found["msg"]).removeprefix("Value error, ")
         if found["type"] == "json_invalid":
-            problem = str(found.get("ctx", {}).get("error", "not JSON"))
-            return Problem("malformed-request", f"the body is not JSON: {problem}")
-        faults.append(Fault(pointer=place, code=found["type"].replace("_", "-"), message=message))
-    return Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
+            said = str(found.get("ctx", {}).get("error", "not JSON"))
+            return Problem("malformed-request", f"the body is not JSON: {said}")
+        at = pointer(_path(error.body, rest, found["type"])) if where == "body" else "/".join(map(str, found["loc"]))
+        message = str(found["msg"]).removeprefix("Value error, ")
+        if at in faults:  # one of several forms would have done
+            message = f"{faults[at].message}; or: {message}"
+        faults[at] = Fault(pointer=at, code=found["type"].replace("_", "-"), message=message)
+    return Problem("invalid", f"{len(faults)} thing(s) are wrong", list(faults.values()))
+
+
+def _path(body: Any, parts: Sequence[str | int], kind: str) -> list[str | int]:
+    """A place in the body: without the names of the forms that a value might have had, which Pydantic mixes in."""
+    path: list[str | int] = []
+    for place, part in enumerate(parts):
+        member = isinstance(body, Mapping) and part in body
+        entry = isinstance(body, list) and isinstance(part, int) and part < len(body)
+        if member or entry:
+            body = body[part]
+        elif kind != "missing" or place < len(parts) - 1:
+            continue
+        path.append(part)
+    return path
 
 
 def _http(error: HTTPException) -> Problem:

@@ -7,6 +7,15 @@ from typing import Annotated, Optional
 
 import typer
 
+from cli import (
+    remote_datasets,
+    remote_keys,
+    remote_pipelines,
+    remote_runs,
+    remote_schedules,
+    remote_sources,
+    remote_trainings,
+)
 from cli.failures import exit_codes
 
 app = typer.Typer(
@@ -249,11 +258,16 @@ def migrate() -> None:
         migrate_command()
 
 
-keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
-app.add_typer(keys_app, name="keys")
+app.add_typer(remote_runs.app, name="runs")
+app.add_typer(remote_schedules.app, name="schedules")
+app.add_typer(remote_datasets.app, name="datasets")
+app.add_typer(remote_sources.app, name="sources")
+app.add_typer(remote_pipelines.app, name="pipelines")
+app.add_typer(remote_trainings.app, name="trainings")
+app.add_typer(remote_keys.app, name="keys")
 
 
-@keys_app.command("generate")
+@remote_keys.app.command("generate")
 def keys_generate() -> None:
     """Print a random key, for GRISTMILL_ADMIN_KEY."""
     with exit_codes():

@@ -52,7 +52,7 @@ class Wanted:
     def mask(self, table: pa.Table) -> np.ndarray:
         """Which rows of a table are wanted, ``bool[n]``."""
         found = np.ones(table.num_rows, bool)
-        for name in table.column_names:
+        for name in self.columns():
             if name == self.measure:
                 values = numbers(table.column(name))
                 found &= ~np.isnan(values)

@@ -13,7 +13,7 @@ from api.access.principals import Principal, create_key, revoke_key
 from api.access.roles import SCOPES, Role, narrowed
 from api.http import pages
 from api.http.context import Ctx, Needs
-from api.http.models import Body, Name
+from api.http.models import Body, Name, example
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.store.tables import api_keys, audit
@@ -29,6 +29,8 @@ KeyId = Annotated[str, Path(pattern=r"^[a-z2-7]{16}$")]
 
 class NewKey(Body):
     """A key."""
+
+    model_config = example(name="ci", role="operator", scopes=["runs:read", "runs:write"])
 
     name: Annotated[Name, StringConstraints(max_length=96)]  # `key:NAME` is who did what, in 100 characters
     role: Role = Role.VIEWER
@@ -121,7 +123,7 @@ def make_key(new: NewKey, context: Ctx, principal: Writer) -> CreatedKey:
 
 
 @router.delete("/keys/{key_id}", summary="Revoke a key for good", responses=responses("not-found"))
-def revoke(key_id: KeyId, context: Ctx, principal: Writer) -> ApiKey:
+def revoke_api_key(key_id: KeyId, context: Ctx, principal: Writer) -> ApiKey:
     with context.database.write() as connection:
         now = context.database.now(connection)
         row = revoke_key(connection, key_id, now)

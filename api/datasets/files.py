@@ -10,9 +10,11 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.problems import Problem
+from pipelines.canonical import digest_bytes
 from pipelines.look import FinishedRun
+from pipelines.storage import MANIFEST
 
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # bytes
 TYPES = {".parquet": "application/vnd.apache.parquet", ".json": "application/json", ".md": "text/markdown"}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -23,8 +25,7 @@ def file_response(run: FinishedRun, path: str, request: Request) -> Response:
     One range of bytes is served (RFC 9110, section 14); several at once, or one that makes no sense, is answered with
     the whole, as the standard allows.
     """
-    assert run.manifest is not None
-    entry = run.manifest["files"].get(path)
+    entry = entries(run).get(path)
     if entry is None:
         raise Problem("not-found", "this version has no such file; `files` lists them all")
     size, tag = int(entry["bytes"]), f'"{entry["digest"].rpartition(":")[2]}"'
@@ -45,6 +46,13 @@ def file_response(run: FinishedRun, path: str, request: Request) -> Response:
         return Response(status_code=status, headers=headers, media_type=media_type)
     stream: Any = run.storage.open(path)
     return StreamingResponse(_bytes(stream, first, last + 1), status, headers, media_type=media_type)
+
+
+def entries(run: FinishedRun) -> dict[str, dict[str, Any]]:
+    """Every file with its size and digest, the manifest among them."""
+    assert run.manifest is not None
+    manifest = run.storage.read(MANIFEST)
+    return {**run.manifest["files"], MANIFEST: {"bytes": len(manifest), "digest": digest_bytes(manifest)}}
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:

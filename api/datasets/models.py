@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api.http.models import Body, Name
+from api.http.models import Body, Name, example
 
 
 class Dataset(BaseModel):
@@ -118,17 +118,23 @@ class VersionDiff(BaseModel):
 class Publication(Body):
     """A finished run that becomes the next version."""
 
+    model_config = example(run="01a212ed-525f-7ff8-ab96-fd7aededade4")
+
     run: str = Field(pattern=r"^[0-9a-f-]{36}$")
 
 
 class AliasTarget(Body):
     """What an alias stands for."""
 
+    model_config = example(version=3)
+
     version: int = Field(ge=1, lt=1 << 31)
 
 
 class DatasetChange(Body):
     """What may be changed of a dataset."""
+
+    model_config = example(description="English and Chinese web text of November")
 
     description: str = Field(max_length=2000)
 

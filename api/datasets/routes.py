@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from api.access.audit import record
 from api.access.principals import Principal
-from api.datasets.files import file_response
+from api.datasets.files import entries, file_response
 from api.datasets.models import (
     AliasTarget,
     Column,
@@ -245,12 +246,12 @@ def get_lineage(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> Lineage
 @router.get("/{name}/versions/{ref}/files", summary="Every file of a version", responses=THERE)
 def list_files(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> FileList:
     found = _find(context, name, ref)
-    run = found.open()
-    assert run.manifest is not None
     base = f"/api/v1/datasets/{name}/versions/{found.version['number']}/files"
     items = [
-        FileEntry(path=path, bytes=entry["bytes"], digest=entry["digest"], rows=entry.get("rows"), url=f"{base}/{path}")
-        for path, entry in sorted(run.manifest["files"].items())
+        FileEntry(
+            path=path, bytes=entry["bytes"], digest=entry["digest"], rows=entry.get("rows"), url=f"{base}/{quote(path)}"
+        )
+        for path, entry in sorted(entries(found.open()).items())
     ]
     return FileList(items=items)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from api.runs.store import emit
 from api.store.ids import new_id
-from api.store.tables import dataset_versions, datasets
+from api.store.tables import dataset_versions, datasets, runs
 
 
 def publish_run(connection: Connection, run: RowMapping, name: str, who: str, now: int) -> RowMapping:
@@ -32,6 +32,8 @@ def publish_run(connection: Connection, run: RowMapping, name: str, who: str, no
         )
     )  # fmt: skip
     connection.execute(update(datasets).where(datasets.c.id == dataset["id"]).values(latest=number))
+    published = [*result.get("published", []), {"dataset": name, "version": number}]
+    connection.execute(update(runs).where(runs.c.id == run["id"]).values(result={**result, "published": published}))
     emit(connection, run["id"], "dataset.published", who, now, {"dataset": name, "version": number})
     return connection.execute(select(dataset_versions).where(here)).mappings().one()
 

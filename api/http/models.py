@@ -22,6 +22,11 @@ def _nul_free(text: str) -> str:
 NoNul = Annotated[str, AfterValidator(_nul_free)]  # of queries and paths
 
 
+def example(**values: Any) -> ConfigDict:
+    """Configuration of a body with an example, for its description."""
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
 class Body(BaseModel):
     """A body that is sent; unknown names are errors, and so is what no database and no JSON can hold."""
 

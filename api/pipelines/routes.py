@@ -12,7 +12,7 @@ from api.access.audit import record
 from api.access.principals import Principal
 from api.http import pages
 from api.http.context import Context, Ctx, Needs
-from api.http.models import Name, Text
+from api.http.models import Name, Text, example
 from api.http.times import text_of
 from api.problems import Problem, responses
 from api.runs.requests import RecipeChoice, recipe_of
@@ -29,6 +29,8 @@ Number = Annotated[int, Path(ge=1, lt=1 << 31)]
 
 class NewPipeline(RecipeChoice):
     """A pipeline with its first revision."""
+
+    model_config = example(name="web", recipe="crawl", description="Everything we know of the web")
 
     name: Name
     description: Text = Field(default="", max_length=2000)

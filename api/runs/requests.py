@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy import Connection, select
 
-from api.http.models import Body, Name, Text
+from api.http.models import Body, Name, Text, example
 from api.problems import Fault, Problem, pointer
 from api.settings import Settings
 from api.sources.roots import address
@@ -47,6 +47,8 @@ class DatasetRef(Body):
 class RecipeChoice(Body):
     """Exactly one of a recipe, its YAML, or a pipeline; and what to change in it."""
 
+    model_config = example(recipe="crawl", thresholds={"language.language-score": 0.8})
+
     recipe: Literal["crawl", "fineweb", "ccnet"] | dict[str, Any] | None = Field(
         default=None, description="A packaged recipe by its name, or a recipe as JSON."
     )
@@ -65,6 +67,13 @@ class RecipeChoice(Body):
 
 class RunRequest(RecipeChoice):
     """A job."""
+
+    model_config = example(
+        recipe="crawl",
+        inputs=[{"source": "crawl", "path": "CC-MAIN-2026-47/*.warc.gz"}],
+        publish="web",
+        tags=["first-look"],
+    )
 
     kind: Literal["curate", "preview"] = "curate"
     name: Text | None = Field(default=None, min_length=1, max_length=200)

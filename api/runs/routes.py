@@ -17,7 +17,7 @@ from api.access.audit import record
 from api.access.principals import Principal
 from api.http import pages
 from api.http.context import Context, Ctx, Needs, check_match, etag
-from api.http.models import Body, Name, Text
+from api.http.models import Body, Name, Text, example
 from api.http.times import milliseconds_of, text_of
 from api.problems import Problem, responses
 from api.runs import queries, store
@@ -59,6 +59,8 @@ class Validation(BaseModel):
 class Change(Body):
     """What may be changed of a run."""
 
+    model_config = example(tags=["checked"], note="looks good", priority=10)
+
     name: Text | None = Field(default=None, min_length=1, max_length=200)
     tags: list[Tag] | None = Field(default=None, max_length=20)
     note: Text | None = Field(default=None, max_length=10_000)
@@ -67,6 +69,8 @@ class Change(Body):
 
 class Fork(Body):
     """A run like another, with other thresholds."""
+
+    model_config = example(thresholds={"gopher-quality.few-words": 80, "perplexity.max-perplexity": {"en": 3000}})
 
     thresholds: dict[str, float | dict[str, float | None] | None] = Field(max_length=200)
     name: Text | None = Field(default=None, min_length=1, max_length=200)
@@ -154,7 +158,10 @@ def validate_run(request: RunRequest, context: Ctx, _: Reader) -> Validation:
 def estimate_run(
     request: RunRequest, response: Response, context: Ctx, principal: Writer, key: Key = None,
 ) -> Run:  # fmt: skip
-    """A forecast is a run of kind `estimate`; its `result` has documents, kept share, bytes and seconds with ranges."""
+    """A forecast is a run of kind `estimate`; its `result` has documents, kept share, bytes and seconds with ranges.
+
+    It is about the whole inputs; earlier corpora are not compared with, and nothing is published.
+    """
 
     def new(connection: Connection) -> store.NewRun:
         resolved = resolve(connection, context.settings, request.model_copy(update={"publish": None, "earlier": []}))
@@ -166,7 +173,7 @@ def estimate_run(
 
 @router.get("", summary="List runs")
 def list_runs(
-    context: Ctx, response: Response, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None,
+    context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None,
     state: State | None = None,
     kind: Annotated[str | None, Query(max_length=20, pattern=r"^[a-z]+$")] = None,
     pipeline: Annotated[Name | None, Query(description="Name of a pipeline.")] = None,
@@ -187,7 +194,6 @@ def list_runs(
     if len(rows) > limit:
         rows = rows[:limit]
         following = pages.encode([rows[-1]["created_at"], rows[-1]["id"]], filters)
-        response.headers["Link"] = f'</api/v1/runs?limit={limit}&cursor={following}>; rel="next"'
     return RunPage(items=[summary_of(row) for row in rows], next=following)
 
 

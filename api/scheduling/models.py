@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.http.models import Body, Name
+from api.http.models import Body, Name, example
 from api.http.times import text_of
 from api.runs.requests import RunRequest
 from api.scheduling.policy import SchedulePolicy
@@ -26,6 +26,12 @@ class ScheduledRun(RunRequest):
 class NewSchedule(Body):
     """A schedule."""
 
+    model_config = example(
+        name="nightly",
+        policy={"cron": "30 2 * * *", "time_zone": "Europe/Berlin", "jitter_seconds": 300},
+        request={"recipe": "crawl", "inputs": [{"source": "crawl", "path": "{date}/*.warc.gz"}], "publish": "web"},
+    )
+
     name: Name
     policy: SchedulePolicy
     request: ScheduledRun
@@ -39,6 +45,8 @@ class NewSchedule(Body):
 
 class ScheduleChange(Body):
     """What may be changed of a schedule; each part is replaced whole."""
+
+    model_config = example(policy={"cron": "0 3 * * 1-5", "time_zone": "Asia/Shanghai", "overlap": "queue_one"})
 
     policy: SchedulePolicy | None = None
     request: ScheduledRun | None = None
@@ -70,6 +78,8 @@ class ScheduleList(BaseModel):
 
 class PreviewRequest(Body):
     """A policy that is being thought about."""
+
+    model_config = example(policy={"cron": "30 2 * * *", "time_zone": "Europe/Berlin"}, count=10)
 
     policy: SchedulePolicy
     count: int = Field(default=10, ge=1, le=100)
@@ -108,6 +118,8 @@ class FirePage(BaseModel):
 
 class Backfill(Body):
     """Runs for nominal times of a range of dates, in the schedule's zone."""
+
+    model_config = example(first_date="2026-11-01", last_date="2026-11-07", dry_run=True)
 
     first_date: date
     last_date: date

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, insert, select
 from api.access.audit import record
 from api.access.principals import Principal
 from api.http.context import Ctx, Needs
-from api.http.models import Body, Name
+from api.http.models import Body, Name, example
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.sources.roots import LISTED, browse, check_root
@@ -27,6 +27,8 @@ SourceName = Annotated[str, Path(max_length=100)]
 
 class NewSource(Body):
     """A root that jobs may read from."""
+
+    model_config = example(name="crawl", root="/data/crawl", description="What we fetched ourselves")
 
     name: Name
     root: str = Field(min_length=1, max_length=2000, examples=["/data/crawl", "s3://crawls/2026"])

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.http.models import Body
+from api.http.models import Body, example
 
 Verdict = Literal["kept", "dropped", "duplicate", "quarantined"]
 
@@ -210,9 +210,12 @@ class Document(BaseModel):
 class WhatIfRequest(Body):
     """Thresholds to think about."""
 
+    model_config = example(thresholds={"gopher-quality.few-words": 100, "perplexity.max-perplexity": None})
+
     thresholds: dict[str, float | dict[str, float | None] | None] = Field(
         min_length=1, max_length=200, description="By `stage.rule`; null switches a rule off.",
-        examples=[{"gopher-quality.few-words": 100, "perplexity.max-perplexity": {"en": 3000, "zh": None}}],
+        
+
     )  # fmt: skip
     samples: int = Field(default=5, ge=0, le=100)
 

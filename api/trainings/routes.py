@@ -12,7 +12,7 @@ from api.access.principals import Principal
 from api.datasets.routes import find_version
 from api.http import pages
 from api.http.context import Ctx, Needs
-from api.http.models import Body, Name
+from api.http.models import Body, Name, example
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.runs import queries, store
@@ -39,6 +39,12 @@ class TrainingData(Body):
 
 class NewTraining(Body):
     """A training."""
+
+    model_config = example(
+        name="small",
+        datasets=[{"name": "web", "version": "stable", "role": "corpus"}],
+        config={"steps": 1000},
+    )
 
     name: str = Field(min_length=1, max_length=200)
     datasets: list[TrainingData] = Field(min_length=1, max_length=50)

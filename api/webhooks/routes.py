@@ -12,7 +12,7 @@ from api.access.audit import record
 from api.access.principals import Principal
 from api.http import pages
 from api.http.context import Context, Ctx, Needs
-from api.http.models import Body
+from api.http.models import Body, example
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.store.ids import new_id
@@ -32,6 +32,8 @@ MOST = 100  # webhooks
 class NewWebhook(Body):
     """Where to tell what."""
 
+    model_config = example(url="https://hooks.example.org/gristmill", kinds=["run.*", "dataset.published"])
+
     url: str = Field(min_length=1, max_length=2000, examples=["https://hooks.example.org/gristmill"])
     kinds: list[Kind] = Field(
         default=["run.succeeded", "run.failed", "dataset.published"], min_length=1, max_length=20,
@@ -41,6 +43,8 @@ class NewWebhook(Body):
 
 class WebhookChange(Body):
     """What may be changed of a webhook."""
+
+    model_config = example(paused=True)
 
     kinds: list[Kind] | None = Field(default=None, min_length=1, max_length=20)
     paused: bool | None = Field(default=None, description="A paused webhook gathers nothing and is sent nothing.")
@@ -196,7 +200,7 @@ def _delivery(row: RowMapping) -> Delivery:
     "/{hook_id}/deliveries/{delivery_id}/redeliver", status_code=202, summary="Send a message again",
     responses=responses("not-found"),
 )  # fmt: skip
-def redeliver(hook_id: Id, delivery_id: Id, context: Ctx, principal: Writer) -> Delivery:
+def redeliver_message(hook_id: Id, delivery_id: Id, context: Ctx, principal: Writer) -> Delivery:
     """It keeps its id, so that a receiver that had it knows."""
     here = (deliveries.c.id == delivery_id) & (deliveries.c.webhook_id == hook_id)
     with context.database.write() as connection:

@@ -1,0 +1,156 @@
+"""``gristmill datasets``: what runs published."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from cli.remote import Most, Remote, Samples, command, counted, shown
+
+app = typer.Typer(help="Datasets of a service: versions that never change, aliases that move.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Name of the dataset.")]
+Version = Annotated[str, typer.Argument(help="Number, alias or latest.")]
+
+
+@command(app, "list")
+def list_datasets(remote: Remote) -> None:
+    """List datasets by name."""
+    found = list(remote.client.datasets.list())
+    rows = [(d["name"], d["latest"], _aliases(d), d["description"]) for d in found]
+    columns = ("dataset", "latest#", "aliases", "description")
+    remote.show(found, lambda _: remote.table(rows, *columns, empty="no datasets"))
+
+
+def _aliases(dataset: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={number}" for name, number in dataset["aliases"].items())
+
+
+@command(app, "show")
+def show(
+    remote: Remote,
+    name: Name,
+    version: Annotated[Optional[str], typer.Argument(help="Number, alias or latest; default: all of them.")] = None,  # noqa: UP045
+    card: Annotated[bool, typer.Option("--card", help="Only the dataset card.")] = False,
+    most: Most = 20,
+) -> None:
+    """Show a dataset with its versions, or one version with its columns and files."""
+    datasets = remote.client.datasets
+    if card:
+        text = datasets.card(name, version or "latest")
+        remote.show({"card": text}, lambda _: _show_card(remote, text))
+    elif version is None:
+        found = {"dataset": datasets.get(name), "versions": list(islice(datasets.versions(name), most))}
+        remote.show(found, lambda found: _show_dataset(remote, found))
+    else:
+        detail = datasets.version(name, version)
+        files = datasets.files(name, detail["number"])
+        remote.show({"version": detail, "files": files}, lambda _: _show_version(remote, detail, files))
+
+
+def _show_card(remote: Remote, text: str) -> None:
+    from cli.show import visible
+
+    remote.console.print(visible(text), soft_wrap=True)
+
+
+def _show_dataset(remote: Remote, found: dict[str, Any]) -> None:
+    dataset = found["dataset"]
+    remote.facts([("dataset", dataset["name"]), ("about", dataset["description"]), ("aliases", _aliases(dataset))])
+    rows = [(v["number"], counted(v["facts"]), v["run"], v["created_at"]) for v in found["versions"]]
+    remote.table(rows, "version#", "kept#", "run", "created", empty="no versions")
+
+
+def _show_version(remote: Remote, version: dict[str, Any], files: list[dict[str, Any]]) -> None:
+    remote.facts(
+        [
+            ("dataset", version["dataset"]), ("version", version["number"]), ("run", version["run"]),
+            ("kept", counted(version["facts"])), ("manifest", version["manifest_digest"]),
+            ("created", f"{version['created_at']} by {version['created_by']}"),
+        ]
+    )  # fmt: skip
+    remote.say("")
+    remote.table([(c["name"], c["type"], c["description"]) for c in version["columns"]], "column", "type", "what it is")
+    remote.say("")
+    remote.table([(f["path"], f["bytes"], f["rows"], f["digest"]) for f in files], "file", "bytes#", "rows#", "digest")
+
+
+@command(app, "download")
+def download(
+    remote: Remote,
+    name: Name,
+    version: Version = "latest",
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Folder.  Default: NAME-NUMBER.")] = None,  # noqa: UP045
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Fetch every file of a version and check its digest; go on with a download that was interrupted."""
+    from cli.progress import bars
+
+    datasets = remote.client.datasets
+    number = datasets.version(name, version)["number"]
+    folder = output or Path(f"{name}-{number}")
+    with bars(quiet) as bar:
+        found = datasets.download(name, number, folder, bar.to("downloading"))
+    fetched, skipped = len(found["fetched"]), len(found["skipped"])
+    remote.show(found, lambda _: remote.say(f"{folder}: {fetched} files fetched, {skipped} there already, all checked"))
+
+
+@command(app, "alias")
+def alias(
+    remote: Remote,
+    name: Name,
+    alias: Annotated[str, typer.Argument(help="Such as stable.")],
+    version: Annotated[Optional[int], typer.Argument(min=1, help="Number of a version.")] = None,  # noqa: UP045
+    remove: Annotated[bool, typer.Option("--remove", help="Remove it instead.")] = False,
+) -> None:
+    """Let an alias stand for a version."""
+    from curation.errors import InputError
+
+    if remove == (version is not None):
+        raise InputError("give the number of a version, or --remove")
+    if version is None:
+        remote.client.datasets.remove_alias(name, alias)
+        remote.show({"removed": alias}, lambda _: remote.say(f"{alias}  removed"))
+    else:
+        made = remote.client.datasets.set_alias(name, alias, version)
+        remote.show(made, lambda made: remote.say(f"{made['name']}  {_aliases(made)}"))
+
+
+@command(app, "diff")
+def diff(
+    remote: Remote,
+    name: Name,
+    first: Annotated[str, typer.Argument(help="Number, alias or latest.")],
+    second: Annotated[str, typer.Argument(help="Number, alias or latest.")],
+    samples: Samples = 5,
+) -> None:
+    """Show what differs between two versions."""
+    found = remote.client.datasets.diff(name, first, second, samples)
+    remote.show(found, lambda found: _show_diff(remote, found))
+
+
+def _show_diff(remote: Remote, found: dict[str, Any]) -> None:
+    documents = found["documents"]
+    rows = [[f"documents {name.replace('_', ' ')}", number] for name, number in documents.items()]
+    rows += [[f"tokens {name.replace('_', ' ')}", number] for name, number in found["tokens"].items()]
+    remote.table(rows, f"version {found['first']} and {found['second']}", "number#")
+    for kind in ("languages", "domains"):
+        groups = [(name, shown(counts)) for name, counts in found[kind].items()]
+        if groups:
+            remote.say("")
+            remote.table(groups, kind, "documents")
+    remote.facts(
+        [
+            ("columns added", found["columns_added"]), ("columns removed", found["columns_removed"]),
+            ("only first", found["samples_only_first"]), ("only second", found["samples_only_second"]),
+        ]
+    )  # fmt: skip
+
+
+@command(app, "publish")
+def publish(remote: Remote, name: Name, run: Annotated[str, typer.Argument(help="Id of a finished run.")]) -> None:
+    """Make a finished run the next version of a dataset."""
+    made = remote.client.datasets.publish(name, run)
+    remote.show(made, lambda made: remote.say(f"{made['dataset']}  version {made['number']}"))
