@@ -7,7 +7,7 @@ PEERS := .venv-peers/.installed
 DEMO := demo-output
 BASE ?= HEAD
 
-.PHONY: help demo test test-fast lint types imports openapi contract check bench install clean lock
+.PHONY: help demo serve test test-fast lint types imports openapi contract check bench install clean lock
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## fit small models, run the whole pipeline on the sample crawl, show the funnel
 	$(BIN)/python examples/demo.py $(DEMO)
+
+serve: $(STAMP)  ## start the service on loopback, with the sample crawl as a source and small models
+	$(BIN)/python examples/serve.py $(DEMO)
 
 test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest

@@ -5,37 +5,19 @@ What you type for your own data is what is printed here, command by command.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
-
-
-def step(title: str, *command: str) -> None:
-    """Show a command and run it; stop the demo when it fails."""
-    print(f"\n── {title}\n$ {' '.join(('gristmill', *command))}", flush=True)
-    finished = subprocess.run([sys.executable, "-m", "cli.main", *command], check=False)
-    if finished.returncode:
-        sys.exit(finished.returncode)
+from models import HERE, fit_models, step
 
 
 def main() -> None:
     """Fit, run, verify, and say what to try next."""
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output")
-    models, fit, crawl = output / "models", HERE / "fit", HERE / "crawl"
+    models, crawl = output / "models", HERE / "crawl"
     began = time.monotonic()
-    for language in ("en", "zh"):
-        target = models / "perplexity" / language
-        if not (target / "model.arpa").exists():
-            corpus = str(fit / f"corpus-{language}.jsonl")
-            step(f"a language model for {language}", "fit", "perplexity", corpus, "-l", language, "-o", str(target))
-    if not (models / "domain" / "config.json").exists():
-        domain = str(models / "domain")
-        # Little text, short and few times over, so that the demo takes minutes: see docs/domain.md for the real thing.
-        small = ["--epochs", "4", "--max-tokens", "64", "--max-per-label", "50"]
-        step("a domain classifier", "fit", "domain", str(fit / "domains.jsonl"), "-o", domain, *small)
+    fit_models(models)
     run = str(output / "run")
     recipe = str(HERE / "recipe.yaml")
     step("the mill", "run", recipe, str(crawl), "-o", run, "--models", str(models), "--workers", "2")

@@ -93,6 +93,9 @@ class _Trainer:
         self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=1000)
         self._words: deque[str] = deque(maxlen=LAST_WORDS)
         self._result: dict[str, Any] | None = None
+        self._hearing = threading.Lock()
+        self._silent = False  # it has closed its output
+        self._told_to_stop = False
         self._readers = [
             threading.Thread(target=self._read, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True),
@@ -104,31 +107,39 @@ class _Trainer:
             reader.start()
         self.progress.before_end = self.stop
         try:
-            while (line := self._next()) is not None:
-                if line:
-                    self._hear(line)
+            while self._hear_one():
                 self.progress.check()
         except BaseException:
             self.stop()
             raise
+        if self._told_to_stop:
+            threading.Event().wait()  # another thread gives the run back, and ends this process
         return self._ended()
 
-    def _next(self) -> bytes | None:
-        try:
-            return self._lines.get(timeout=_POLL)
-        except queue.Empty:
-            return b""
-
     def stop(self) -> None:
-        """Let it save its state, and end it."""
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + GRACE_SECONDS
-            while self.process.poll() is None and time.monotonic() < deadline:
-                with contextlib.suppress(queue.Empty):  # nobody listens any more; a full pipe must not hold it up
-                    self._lines.get(timeout=0.05)
-            self.process.kill()
+        """Let it save its state, hear what it says of that, and end it."""
+        self._told_to_stop = True
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline and self._hear_one():
+            pass
+        self.process.kill()
+
+    def _hear_one(self) -> bool:
+        """Hear the next line, or wait a moment for it; False after the last."""
+        with self._hearing:
+            if self._silent:
+                return False
+            try:
+                line = self._lines.get(timeout=_POLL)
+            except queue.Empty:
+                return True
+            if line is None:
+                self._silent = True
+                return False
+            self._hear(line)
+            return True
 
     def _read(self) -> None:
         assert self.process.stdout is not None
