@@ -65,7 +65,7 @@ gristmill runs submit --pipeline sample --input sample --publish demo --wait
 gristmill runs list
 gristmill runs what-if RUN --threshold gopher-quality.few-words=100
 gristmill datasets download demo --output demo-corpus
-gristmill schedules make nightly --cron '30 2 * * *' --zone Europe/Berlin --pipeline sample --input sample
+gristmill schedules make nightly --cron '30 2 * * *' --time-zone Europe/Berlin --pipeline sample --input sample
 docs/service.md has the rest.  Ctrl-C stops it; runs go on when it is started again.
 """
 
