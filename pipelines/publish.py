@@ -23,7 +23,7 @@ from pipelines.output import PUBLISHED
 from pipelines.plan import Plan
 from pipelines.recipe import Retention
 from pipelines.statistics import Counts, amount, measure_counts, merge, no_counts, stage_counts
-from pipelines.storage import MANIFEST, Storage
+from pipelines.storage import MANIFEST, Storage, without_user
 from pipelines.tables import CORPUS, DROPPED, TableWriter
 
 PUBLICATION = "publication"
@@ -101,13 +101,19 @@ def finish_publication(plan: Plan, storage: Storage) -> dict[str, Any]:
                 storage.delete(name)
     statistics = {**statistics, "stages_in_order": [stage.name for stage in plan.stages]}
     storage.write("statistics.json", pretty_json(statistics))
-    storage.write("run.json", pretty_json(plan.plain()))
+    storage.write("run.json", pretty_json(_told(plan)))
     storage.write("README.md", dataset_card(plan, statistics).encode())
     for name in ("statistics.json", "run.json", "README.md"):
         files[name] = {"bytes": storage.size(name), "digest": storage.digest(name)}
     manifest = {"key": key, "totals": statistics.get("records", {}), "files": files}
     storage.write(MANIFEST, pretty_json(manifest))
     return manifest
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """What ``run.json`` says; keys to an object store that came in an address stay out of what is published."""
+    plain = plan.plain()
+    return {**plain, "shards": [{**shard, "uri": without_user(shard["uri"])} for shard in plain["shards"]]}
 
 
 def finished(plan: Plan, storage: Storage) -> dict[str, Any] | None:

@@ -51,6 +51,13 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
         return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 
+def without_user(uri: str) -> str:
+    """An address without the name and password in it (RFC 3986, section 3.2.1)."""
+    scheme, mark, rest = uri.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else uri
+
+
 class Storage:
     """The folder of one run.
 

@@ -154,6 +154,11 @@ def test_a_run_over_a_bucket_decides_as_one_over_files(
         assert [d for n, d in there.items() if n.startswith(name)] == [
             d for n, d in on_disk.items() if n.startswith(name)
         ]
+    published = Storage(bucket("out"))
+    for name in ("run.json", "manifest.json", "README.md", "statistics.json"):
+        assert b"secret" not in published.read(name)
+    assert b'"uri": "s3://b-' in published.read("run.json")
+    verify_run(bucket("out"))
 
 
 def test_verification_finds_a_changed_object(bucket: Bucket, shards: list[Path], tmp_path: Path) -> None:
