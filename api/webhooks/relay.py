@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +23,7 @@ from api.webhooks.deliver import MAX_ATTEMPTS, TIMEOUT, Delivered, backoff, deli
 
 BATCH = 16
 CLAIM = int(TIMEOUT * 1000) * 4  # milliseconds
+FORGET_EVERY = 3600.0  # seconds
 KEPT = 30 * 24 * 3600 * 1000  # milliseconds that what was delivered stays visible
 log = logging.getLogger("gristmill.webhooks")
 
@@ -37,9 +39,11 @@ class Relay:
         self.settings, self.database, self._send = settings, database, send
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="webhook")
         self._room = threading.Semaphore(BATCH)
+        self._forget_at = 0.0
 
     def __call__(self) -> bool:
         """Claim what is due and hand it to the threads; whether there was anything."""
+        self._forget_now_and_then()
         claimed = self._claim()
         for row in claimed:
             self._pool.submit(self._attempt, row)
@@ -108,8 +112,11 @@ class Relay:
         if outcome.error is not None:
             log.info("delivery %s: attempt %d: %s", row["id"], attempts, outcome.error)
 
-    def forget(self) -> None:
-        """Remove deliveries that came to an end long ago."""
+    def _forget_now_and_then(self) -> None:
+        """Remove deliveries that arrived long ago."""
+        if time.monotonic() < self._forget_at:
+            return
+        self._forget_at = time.monotonic() + FORGET_EVERY
         with self.database.write() as connection:
             old = deliveries.c.created_at < self.database.now(connection) - KEPT
             connection.execute(delete(deliveries).where(old, deliveries.c.state == "delivered"))
