@@ -61,7 +61,12 @@ class Controller:
     def round(self) -> bool:
         """One round; whether there may be more to do at once."""
         for chore in self.chores:
-            chore()
+            try:
+                chore()
+            except SQLAlchemyError:
+                raise
+            except Exception:  # what is wrong with one chore must not keep the others from their work
+                log.exception("a chore failed")
         self.take_back()
         return self.start_next()
 
@@ -108,9 +113,7 @@ class Controller:
             open_ = select(attempts).join(runs, runs.c.id == attempts.c.run_id)
             open_ = open_.where(attempts.c.finished_at.is_(None), runs.c.state.in_(sorted(ACTIVE)))
             rows = list(connection.execute(open_).mappings())
-        heard = (
-            self._api_answers() and time.monotonic() - (self._heard_since or 0) > self.settings.lease_seconds + MARGIN
-        )
+        heard = self._silence_counts()
         for attempt in rows:
             handle = attempt["handle"]
             if handle and self.launcher.is_gone(handle):
@@ -130,6 +133,12 @@ class Controller:
                 queries.write_log(connection, run_id, epoch, [{"level": "error", "text": words}], now)
         if run is not None:
             log.warning("run %s: %s at attempt %d; it is %s now", run_id, reason, epoch, run["state"])
+
+    def _silence_counts(self) -> bool:
+        """Whether the API has been there for longer than a lease, so that a living driver would have been heard."""
+        if not self._api_answers() or self._heard_since is None:
+            return False
+        return time.monotonic() - self._heard_since > self.settings.lease_seconds + MARGIN
 
     def _api_answers(self) -> bool:
         """Whether drivers can be heard at all: silence counts only while somebody listens."""

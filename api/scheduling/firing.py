@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from sqlalchemy import RowMapping, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.problems import Problem
 from api.scheduling.decide import next_due
@@ -36,7 +37,7 @@ class Firing:
         for row in rows:
             due = self._due(row)
             if due is not None and due <= now:
-                busy |= self._settle(row["name"])
+                busy |= self._settled(row["name"])
         self._next = {row["id"]: self._next[row["id"]] for row in rows}
         return busy
 
@@ -49,6 +50,16 @@ class Firing:
             known = (mark, None if due is None else int(due.timestamp() * 1000))
             self._next[row["id"]] = known
         return known[1]
+
+    def _settled(self, name: str) -> bool:
+        """Settle one; what is wrong with it does not keep the others from firing."""
+        try:
+            return self._settle(name)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            log.exception("schedule %s cannot be decided", name)
+            return False
 
     def _settle(self, name: str) -> bool:
         try:
