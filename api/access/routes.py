@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field, StringConstraints
-from sqlalchemy import RowMapping, and_, or_, select
+from sqlalchemy import RowMapping, select, tuple_
 
 from api.access.audit import record
 from api.access.principals import Principal, create_key, revoke_key
@@ -147,7 +147,7 @@ def list_audit(
     if action is not None:
         query = query.where(audit.c.action == action)
     if after is not None:
-        query = query.where(or_(audit.c.at < after[0], and_(audit.c.at == after[0], audit.c.id < after[1])))
+        query = query.where(tuple_(audit.c.at, audit.c.id) < tuple_(*after))
     with context.database.read() as connection:
         rows = list(
             connection.execute(query.order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit + 1)).mappings()

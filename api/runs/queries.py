@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, String, and_, cast, insert, or_, select
+from sqlalchemy import Connection, RowMapping, Select, String, cast, insert, select, tuple_
 
 from api.store.tables import attempts, events, log_lines, pipelines, runs, schedules
 
@@ -33,8 +33,7 @@ def page_of_runs(
     """
     query = _filtered(select(*_SUMMARY), filters)
     if after is not None:
-        created, run_id = after
-        query = query.where(or_(runs.c.created_at < created, and_(runs.c.created_at == created, runs.c.id < run_id)))
+        query = query.where(tuple_(runs.c.created_at, runs.c.id) < tuple_(*after))
     query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     return list(connection.execute(query).mappings())
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field, StringConstraints
-from sqlalchemy import Connection, RowMapping, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, tuple_, update
 
 from api.access.audit import record
 from api.access.principals import Principal
@@ -180,7 +180,7 @@ def list_deliveries(
         query = query.where(deliveries.c.state == state)
     created, row_id = deliveries.c.created_at, deliveries.c.id
     if after is not None:
-        query = query.where(or_(created < after[0], and_(created == after[0], row_id < after[1])))
+        query = query.where(tuple_(created, row_id) < tuple_(*after))
     with context.database.read() as connection:
         _find(connection, hook_id)
         query = query.order_by(created.desc(), row_id.desc()).limit(limit + 1)
