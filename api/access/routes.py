@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, select, tuple_
 
 from api.access.audit import record
 from api.access.principals import Principal, create_key, revoke_key
-from api.access.roles import SCOPES, Role, narrowed
+from api.access.roles import Role, narrowed
 from api.http import pages
 from api.http.context import Ctx, Needs
 from api.http.models import Body, Name, example
@@ -154,6 +154,3 @@ def list_audit(
         )
     following = pages.encode([rows[limit - 1]["at"], rows[limit - 1]["id"]], filters) if len(rows) > limit else None
     return AuditPage(items=[AuditLine(**{**row, "at": text_of(row["at"])}) for row in rows[:limit]], next=following)
-
-
-__all__ = ["SCOPES", "router"]

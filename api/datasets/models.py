@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api.http.models import Body, Name, example
+from api.http.models import Body, example
 
 
 class Dataset(BaseModel):
@@ -137,6 +137,3 @@ class DatasetChange(Body):
     model_config = example(description="English and Chinese web text of November")
 
     description: str = Field(max_length=2000)
-
-
-__all__ = ["Name"]

@@ -34,6 +34,7 @@ from api.datasets.store import publish_run
 from api.http import pages
 from api.http.context import Context, Ctx, Needs
 from api.http.models import NoNul
+from api.http.named import find_named, page_by_name
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.runs import store
@@ -74,18 +75,9 @@ class Found:
         return open_location(self.version["location"], self.version["manifest_digest"])
 
 
-def find_dataset(connection: Connection, name: str, lock: bool = False) -> RowMapping:
-    """A dataset by its name; a problem where there is none."""
-    query = select(datasets).where(datasets.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    if row is None:
-        raise Problem("not-found", "there is no dataset of this name")
-    return row
-
-
 def find_version(connection: Connection, name: str, ref: str) -> Found:
     """A version by its number, an alias, or ``latest``."""
-    dataset = find_dataset(connection, name)
+    dataset = find_named(connection, datasets, name)
     number: int | None = None
     if ref == "latest":
         number = dataset["latest"]
@@ -123,31 +115,25 @@ def version_of(found: Found) -> dict[str, Any]:
 
 @router.get("", summary="List datasets")
 def list_datasets(context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> DatasetPage:
-    after = pages.decode(cursor, {}, (str,))
-    query = select(datasets).order_by(datasets.c.name).limit(limit + 1)
-    if after is not None:
-        query = query.where(datasets.c.name > after[0])
     with context.database.read() as connection:
-        rows = list(connection.execute(query).mappings())
-        items = [dataset_of(connection, row) for row in rows[:limit]]
-    following = pages.encode([items[-1].name], {}) if len(rows) > limit else None
-    return DatasetPage(items=items, next=following)
+        rows, following = page_by_name(connection, datasets, limit, cursor)
+        return DatasetPage(items=[dataset_of(connection, row) for row in rows], next=following)
 
 
 @router.get("/{name}", summary="One dataset", responses=responses("not-found"))
 def get_dataset(name: DatasetName, context: Ctx, _: Reader) -> Dataset:
     with context.database.read() as connection:
-        return dataset_of(connection, find_dataset(connection, name))
+        return dataset_of(connection, find_named(connection, datasets, name))
 
 
 @router.patch("/{name}", summary="Describe a dataset", responses=responses("not-found"))
 def change_dataset(name: DatasetName, change: DatasetChange, context: Ctx, principal: Writer) -> Dataset:
     with context.database.write() as connection:
-        row = find_dataset(connection, name)
+        row = find_named(connection, datasets, name)
         here = datasets.c.id == row["id"]
         connection.execute(update(datasets).where(here).values(description=change.description))
         record(connection, principal.name, "dataset.describe", name, context.database.now(connection))
-        return dataset_of(connection, find_dataset(connection, name))
+        return dataset_of(connection, find_named(connection, datasets, name))
 
 
 @router.get("/{name}/versions", summary="Versions of a dataset", responses=responses("not-found"))
@@ -156,7 +142,7 @@ def list_versions(
 ) -> VersionPage:  # fmt: skip
     after = pages.decode(cursor, {"dataset": name}, (int,))
     with context.database.read() as connection:
-        dataset = find_dataset(connection, name)
+        dataset = find_named(connection, datasets, name)
         query = select(dataset_versions).where(dataset_versions.c.dataset_id == dataset["id"])
         if after is not None:
             query = query.where(dataset_versions.c.number < after[0])
@@ -184,7 +170,7 @@ def publish_version(name: DatasetName, new: Publication, context: Ctx, principal
         now = context.database.now(connection)
         row = publish_run(connection, run, name, principal.name, now)
         record(connection, principal.name, "dataset.publish", name, now, {"run": run["id"], "version": row["number"]})
-        return Version(**version_of(Found(find_dataset(connection, name), row)))
+        return Version(**version_of(Found(find_named(connection, datasets, name), row)))
 
 
 def _is_name(name: str) -> bool:
@@ -318,7 +304,7 @@ def set_alias(name: DatasetName, alias: AliasName, target: AliasTarget, context:
         message = "'latest' always is the latest version"
         raise Problem("invalid", message, [Fault(pointer="path/alias", code="alias", message=message)])
     with context.database.write() as connection:
-        dataset = find_dataset(connection, name, lock=True)
+        dataset = find_named(connection, datasets, name, lock=True)
         number = find_version(connection, name, str(target.version)).version["number"]
         now = context.database.now(connection)
         here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == alias)
@@ -332,7 +318,7 @@ def set_alias(name: DatasetName, alias: AliasName, target: AliasTarget, context:
 @router.delete("/{name}/aliases/{alias}", status_code=204, summary="Remove an alias", responses=responses("not-found"))
 def remove_alias(name: DatasetName, alias: AliasName, context: Ctx, principal: Writer) -> None:
     with context.database.write() as connection:
-        dataset = find_dataset(connection, name, lock=True)
+        dataset = find_named(connection, datasets, name, lock=True)
         here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == alias)
         if connection.execute(delete(aliases).where(here)).rowcount == 0:
             raise Problem("not-found", "there is no such alias")

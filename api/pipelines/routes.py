@@ -13,6 +13,7 @@ from api.access.principals import Principal
 from api.http import pages
 from api.http.context import Context, Ctx, Needs
 from api.http.models import Name, Text, example
+from api.http.named import find_named, is_taken, page_by_name
 from api.http.times import text_of
 from api.problems import Problem, responses
 from api.runs.requests import RecipeChoice, recipe_of
@@ -80,37 +81,24 @@ def _revision(row: RowMapping) -> Revision:
     return Revision(**same, created_at=text_of(row["created_at"]))
 
 
-def _find(connection: Connection, name: str, lock: bool = False) -> RowMapping:
-    query = select(pipelines).where(pipelines.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    if row is None:
-        raise Problem("not-found", "there is no pipeline of this name")
-    return row
-
-
 @router.get("", summary="List pipelines")
 def list_pipelines(context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> PipelinePage:
-    after = pages.decode(cursor, {}, (str,))
-    query = select(pipelines).order_by(pipelines.c.name).limit(limit + 1)
-    if after is not None:
-        query = query.where(pipelines.c.name > after[0])
     with context.database.read() as connection:
-        rows = list(connection.execute(query).mappings())
-    following = pages.encode([rows[limit - 1]["name"]], {}) if len(rows) > limit else None
-    return PipelinePage(items=[_pipeline(row) for row in rows[:limit]], next=following)
+        rows, following = page_by_name(connection, pipelines, limit, cursor)
+    return PipelinePage(items=[_pipeline(row) for row in rows], next=following)
 
 
 @router.post("", status_code=201, summary="Make a pipeline", responses=responses("conflict"))
 def make_pipeline(new: NewPipeline, response: Response, context: Ctx, principal: Writer) -> Pipeline:
     with context.database.write() as connection:
-        if connection.execute(select(pipelines.c.id).where(pipelines.c.name == new.name)).first():
+        if is_taken(connection, pipelines, new.name):
             raise Problem("conflict", "there is a pipeline of this name; add a revision to it")
         now = context.database.now(connection)
         values = {"id": new_id(now), "name": new.name, "description": new.description, "latest": 0,
                   "created_at": now, "created_by": principal.name}  # fmt: skip
         connection.execute(insert(pipelines).values(values))
-        _add(connection, context, _find(connection, new.name), new, principal.name, now)
-        row = _find(connection, new.name)
+        _add(connection, context, find_named(connection, pipelines, new.name), new, principal.name, now)
+        row = find_named(connection, pipelines, new.name)
     response.headers["Location"] = f"/api/v1/pipelines/{new.name}"
     return _pipeline(row)
 
@@ -147,13 +135,13 @@ def _find_revision(connection: Connection, row: RowMapping, number: int) -> RowM
 @router.get("/{name}", summary="One pipeline", responses=responses("not-found"))
 def get_pipeline(name: PipelineName, context: Ctx, _: Reader) -> Pipeline:
     with context.database.read() as connection:
-        return _pipeline(_find(connection, name))
+        return _pipeline(find_named(connection, pipelines, name))
 
 
 @router.get("/{name}/revisions", summary="Revisions of a pipeline", responses=responses("not-found"))
 def list_revisions(name: PipelineName, context: Ctx, _: Reader) -> RevisionList:
     with context.database.read() as connection:
-        row = _find(connection, name)
+        row = find_named(connection, pipelines, name)
         query = select(revisions).where(revisions.c.pipeline_id == row["id"]).order_by(revisions.c.number)
         return RevisionList(items=[_revision(one) for one in connection.execute(query).mappings()])
 
@@ -162,11 +150,11 @@ def list_revisions(name: PipelineName, context: Ctx, _: Reader) -> RevisionList:
 def add_revision(name: PipelineName, choice: RecipeChoice, context: Ctx, principal: Writer) -> Revision:
     """A recipe that equals the latest revision adds none."""
     with context.database.write() as connection:
-        row = _find(connection, name, lock=True)
+        row = find_named(connection, pipelines, name, lock=True)
         return _revision(_add(connection, context, row, choice, principal.name, context.database.now(connection)))
 
 
 @router.get("/{name}/revisions/{number}", summary="One revision", responses=responses("not-found"))
 def get_revision(name: PipelineName, number: Number, context: Ctx, _: Reader) -> Revision:
     with context.database.read() as connection:
-        return _revision(_find_revision(connection, _find(connection, name), number))
+        return _revision(_find_revision(connection, find_named(connection, pipelines, name), number))

@@ -13,10 +13,9 @@ from api.http.models import Body, Name, Text, example
 from api.problems import Fault, Problem, pointer
 from api.settings import Settings
 from api.sources.roots import address
-from api.store.tables import dataset_versions, datasets, pipelines, revisions, runs, sources
+from api.store.tables import dataset_versions, datasets, pipelines, revisions, sources
 from curation.errors import InputError
 from pipelines.recipe import PACKAGED, build_recipe, recipe_faults
-from pipelines.recipe import load_recipe as load_packaged
 from pipelines.thresholds import with_thresholds
 from pipelines.yaml_source import YamlSource, read_yaml
 
@@ -120,11 +119,10 @@ def resolve(connection: Connection, settings: Settings, request: RunRequest) -> 
     if request.kind == "preview":
         share = request.sample_share or 0.01
         recipe = {**recipe, "read": {**recipe.get("read", {}), "sample_share": share}}
-    return_ = resolved
-    return_["recipe"] = recipe
+    resolved["recipe"] = recipe
     if request.publish:
-        return_["publish"] = request.publish
-    return return_
+        resolved["publish"] = request.publish
+    return resolved
 
 
 def _recipe(
@@ -142,8 +140,7 @@ def _recipe(
     except InputError as error:
         faults.append(Fault(pointer=at, code="recipe", message=str(error)))
         return None
-    found = checked_recipe(settings, data, choice.thresholds, at, faults)
-    return found
+    return checked_recipe(settings, data, choice.thresholds, at, faults)
 
 
 def checked_recipe(settings: Settings, data: Any, thresholds: Mapping[str, Any], at: str, faults: list[Fault]) -> Any:
@@ -251,6 +248,3 @@ def forked(settings: Settings, parent: Any, thresholds: Mapping[str, Any]) -> di
         raise Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
     request = {name: value for name, value in parent["request"].items() if name not in ("publish", "index")}
     return {**request, "recipe": recipe, "parent_output": parent["output"]}
-
-
-__all__ = ["RunRequest", "forked", "load_packaged", "resolve", "runs"]

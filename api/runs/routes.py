@@ -32,7 +32,7 @@ from api.runs.models import (
     run_of,
     summary_of,
 )
-from api.runs.requests import RecipeChoice, Resolved, RunRequest, Tag, checked_recipe, forked, resolve
+from api.runs.requests import Resolved, RunRequest, Tag, forked, resolve
 from api.runs.states import SUCCEEDED, Actor
 from api.store.tables import idempotency
 
@@ -305,6 +305,3 @@ def list_logs(
         for row in rows
     ]
     return LogPage(items=items, last=items[-1].number if items else after)
-
-
-__all__ = ["RecipeChoice", "checked_recipe", "commands", "router"]

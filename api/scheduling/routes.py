@@ -12,6 +12,7 @@ from api.access.audit import record
 from api.access.principals import Principal
 from api.http import pages
 from api.http.context import Context, Ctx, Needs, check_match, etag
+from api.http.named import is_taken, page_by_name
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.runs.models import Run, run_of
@@ -74,21 +75,16 @@ def _check_request(connection: Connection, context: Context, request: ScheduledR
 def list_schedules(
     context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None
 ) -> ScheduleList:  # fmt: skip
-    after = pages.decode(cursor, {}, (str,))
-    query = select(schedules).order_by(schedules.c.name).limit(limit + 1)
-    if after is not None:
-        query = query.where(schedules.c.name > after[0])
     with context.database.read() as connection:
-        rows = list(connection.execute(query).mappings())
-    following = pages.encode([rows[limit - 1]["name"]], {}) if len(rows) > limit else None
-    return ScheduleList(items=[schedule_of(row) for row in rows[:limit]], next=following)
+        rows, following = page_by_name(connection, schedules, limit, cursor)
+    return ScheduleList(items=[schedule_of(row) for row in rows], next=following)
 
 
 @router.post("", status_code=201, summary="Make a schedule", responses=responses("conflict"))
 def make_schedule(new: NewSchedule, response: Response, context: Ctx, principal: Writer) -> Schedule:
     """It decides about nominal times from now on; a backfill reaches back."""
     with context.database.write() as connection:
-        if connection.execute(select(schedules.c.id).where(schedules.c.name == new.name)).first():
+        if is_taken(connection, schedules, new.name):
             raise Problem("conflict", "there is a schedule of this name")
         _check_request(connection, context, new.request, new.policy)
         now = context.database.now(connection)

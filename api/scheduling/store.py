@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
+from api.http.named import find_named
 from api.problems import Problem
 from api.runs import store as run_store
 from api.runs.requests import resolve
@@ -27,11 +28,7 @@ PAUSED_REASON = "the schedule is paused"
 
 def find_schedule(connection: Connection, name: str, lock: bool = False) -> RowMapping:
     """A schedule by its name; a problem where there is none."""
-    query = select(schedules).where(schedules.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    if row is None:
-        raise Problem("not-found", "there is no schedule of this name")
-    return row
+    return find_named(connection, schedules, name, lock)
 
 
 def moment(milliseconds: int) -> datetime:

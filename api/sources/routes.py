@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import RowMapping, insert, select
 
 from api.access.audit import record
 from api.access.principals import Principal
 from api.http.context import Ctx, Needs
 from api.http.models import Body, Name, example
+from api.http.named import find_named, is_taken
 from api.http.times import text_of
 from api.problems import Fault, Problem, responses
 from api.sources.roots import LISTED, browse, check_root
@@ -72,14 +73,6 @@ def source_of(row: RowMapping | Any) -> Source:
                   created_at=text_of(row["created_at"]))  # fmt: skip
 
 
-def find_source(connection: Connection, name: str) -> RowMapping:
-    """A source by its name; a problem where there is none."""
-    row = connection.execute(select(sources).where(sources.c.name == name)).mappings().one_or_none()
-    if row is None:
-        raise Problem("not-found", "there is no source of this name")
-    return row
-
-
 @router.get("", summary="List sources")
 def list_sources(context: Ctx, _: Reader) -> SourceList:
     with context.database.read() as connection:
@@ -95,7 +88,7 @@ def declare_source(new: NewSource, context: Ctx, principal: Writer) -> Source:
         raise Problem("invalid", error.message, [Fault(pointer="/root", code="root", message=error.message)]) from None
     with context.database.write() as connection:
         now = context.database.now(connection)
-        if connection.execute(select(sources.c.id).where(sources.c.name == new.name)).first():
+        if is_taken(connection, sources, new.name):
             raise Problem("conflict", "there is a source of this name; a source never changes, declare another")
         values = {"id": new_id(now), "name": new.name, "root": root, "description": new.description,
                   "created_at": now, "created_by": principal.name}  # fmt: skip
@@ -107,7 +100,7 @@ def declare_source(new: NewSource, context: Ctx, principal: Writer) -> Source:
 @router.get("/{name}", summary="One source", responses=responses("not-found"))
 def get_source(name: SourceName, context: Ctx, _: Reader) -> Source:
     with context.database.read() as connection:
-        return source_of(find_source(connection, name))
+        return source_of(find_named(connection, sources, name))
 
 
 @router.get("/{name}/objects", summary="Browse below a source", responses=responses("not-found"))
@@ -116,7 +109,7 @@ def browse_source(
     path: Annotated[str, Query(max_length=2000, description="Folder below the root.")] = "",
 ) -> Folder:  # fmt: skip
     with context.database.read() as connection:
-        root = find_source(connection, name)["root"]
+        root = find_named(connection, sources, name)["root"]
     try:
         found = browse(root, path)
         return Folder(items=[FolderEntry(**vars(entry)) for entry in found[:LISTED]], total=len(found))
