@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from api.problems import Problem, responses
 from api.store.migrate import current, head
 
 router = APIRouter(tags=["operation"])
+OPEN: dict[str, Any] = {"security": []}  # in the description: no key is needed
 Open = Annotated[object, Depends(Needs(None))]
 
 
@@ -29,13 +30,16 @@ class Version(BaseModel):
     version: str
 
 
-@router.get("/healthz", summary="Whether the process answers")
+@router.get("/healthz", summary="Whether the process answers", openapi_extra=OPEN)
 def healthz(_: Open) -> Health:
     return Health(status="ok")
 
 
 @router.get(
-    "/readyz", summary="Whether the database is there and has the right schema", responses=responses("unavailable")
+    "/readyz",
+    summary="Whether the database is there and has the right schema",
+    responses=responses("unavailable"),
+    openapi_extra=OPEN,
 )
 def readyz(context: Ctx, _: Open) -> Health:
     try:
@@ -49,7 +53,7 @@ def readyz(context: Ctx, _: Open) -> Health:
     return Health(status="ready")
 
 
-@router.get("/version", summary="Version of the service")
+@router.get("/version", summary="Version of the service", openapi_extra=OPEN)
 def get_service_version(_: Open) -> Version:
     try:
         return Version(version=version("gristmill"))

@@ -118,7 +118,7 @@ def _config(settings: Settings, database: Database) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings, database), host=settings.host, port=settings.port, log_config=None, access_log=False,
         timeout_graceful_shutdown=STOP_SECONDS, server_header=False, h11_max_incomplete_event_size=32 << 10,
-        timeout_keep_alive=30,
+        timeout_keep_alive=30, http="h11",
     )  # fmt: skip
 
 

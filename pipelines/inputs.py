@@ -61,8 +61,14 @@ class Shard:
         return cast(BinaryIO, filesystem.open_input_file(path))
 
 
+Check = Callable[[str], None]
+
+
 def find_shards(
-    inputs: Sequence[str], base: str | None = None, on_progress: Callable[[int, int], None] | None = None
+    inputs: Sequence[str],
+    base: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    check: Check = lambda uri: None,
 ) -> list[Shard]:
     """Expand inputs to shards, sorted by identity so that the order of inputs does not matter.
 
@@ -71,14 +77,16 @@ def find_shards(
             Crawl publishes them: one path a line).
         base: what the lines of a path list are relative to; default the folder of the list.
         on_progress: called with (files done, files in all) while digests are computed.
+        check: called with every path and URI before anything of it is looked at; raises to refuse it.
 
     Raises:
         InputError: for an input that does not exist, holds nothing, or has an unknown format.
     """
-    uris = sorted({uri for entry in inputs for uri in _expand(entry, base)})
+    uris = sorted({uri for entry in inputs for uri in _expand(entry, base, check)})
     if not uris:
         raise InputError("no input given; name at least one shard, folder or glob")
     for uri in uris:
+        check(uri)
         detect_format(uri)  # refuses unknown formats before anything is read
     names = _short_names(uris)
     with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) * 2)) as pool:
@@ -97,11 +105,12 @@ def find_shards(
     return sorted(shards, key=lambda shard: shard.identity)
 
 
-def _expand(entry: str, base: str | None) -> Iterable[str]:
-    if _without_query(entry).endswith((".paths", ".paths.gz")):
-        return _expand_list(entry, base)
+def _expand(entry: str, base: str | None, check: Check) -> Iterable[str]:
     if "://" not in entry:
         entry = os.path.abspath(os.path.expanduser(entry))
+    check(_fixed(entry))
+    if _without_query(entry).endswith((".paths", ".paths.gz")):
+        return _expand_list(entry, base, check)
     filesystem, path = resolve(entry)
     if any(char in path for char in GLOB) and filesystem.get_file_info(path).type == pafs.FileType.NotFound:
         found = [_address(match, entry, filesystem, path) for match in _glob(filesystem, path)]
@@ -142,7 +151,15 @@ def _is_hidden(path: str) -> bool:
     return any(part.startswith((".", "_")) for part in path.split("/"))
 
 
-def _expand_list(entry: str, base: str | None) -> list[str]:
+def _fixed(entry: str) -> str:
+    """The part of an input before any pattern: what is looked at before there are files."""
+    body = _without_query(entry)
+    parts = body.split("/")
+    fixed = next((place for place, part in enumerate(parts) if any(char in part for char in GLOB)), None)
+    return entry if fixed is None else "/".join(parts[:fixed]) + entry[len(body) :]
+
+
+def _expand_list(entry: str, base: str | None, check: Check) -> list[str]:
     filesystem, path = resolve(entry)
     try:
         with filesystem.open_input_file(path) as stream:
@@ -163,7 +180,7 @@ def _expand_list(entry: str, base: str | None) -> list[str]:
     paths = [line for line in lines if line and not line.startswith("#")]
     if not paths:
         raise InputError("the list names no path", entry)
-    return [found for line in paths for found in _expand(_joined(root, line, options), None)]
+    return [found for line in paths for found in _expand(_joined(root, line, options), None, check)]
 
 
 def _joined(root: str, line: str, options: str) -> str:

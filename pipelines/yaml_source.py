@@ -13,11 +13,13 @@ import yaml
 
 from curation.errors import InputError
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16
+MAX_NUMBER = 64  # characters; YAML has numbers to the base of 60 that take long to read
 MAX_DEPTH = 32
 
 Path = tuple[str | int, ...]
 
+_SCALARS = yaml.constructor.SafeConstructor()
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null")}
 
 
@@ -96,9 +98,12 @@ def _construct(node: yaml.Node, path: Path, places: dict[Path, tuple[int, int]],
         return _construct_mapping(node, path, places, name)
     if isinstance(node, yaml.SequenceNode):
         return [_construct(child, (*path, index), places, name) for index, child in enumerate(node.value)]
+    if len(node.value) > MAX_NUMBER and node.tag.endswith((":int", ":float")):
+        line, column = places[path]
+        raise InputError(f"a number has at most {MAX_NUMBER} characters", f"{name}:{line}:{column}")
     try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
+        return _SCALARS.construct_object(node)
+    except (yaml.YAMLError, ValueError, LookupError) as error:
         line, column = places[path]
         message = str(error).splitlines()[0]
         raise InputError(f"cannot read this value: {message}", f"{name}:{line}:{column}") from None

@@ -19,7 +19,7 @@ from typing import Any
 from pipelines.inputs import Shard, find_shards
 from pipelines.mill import mill_shard
 from pipelines.plan import Plan, make_plan
-from pipelines.roots import check_inside
+from pipelines.roots import inside
 from pipelines.storage import Storage
 from workers.progress import Progress
 
@@ -33,8 +33,8 @@ def forecast(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from workers.kinds import loaded_recipe
 
     request = dict(work["request"])
-    shards = find_shards(request["inputs"], on_progress=lambda *_: progress.check())
-    check_inside(shards, request["roots"])
+    look = lambda *_: progress.check()  # noqa: E731
+    shards = find_shards(request["inputs"], on_progress=look, check=inside(request["roots"]))
     chosen = sorted(shards, key=lambda shard: hashlib.blake2b(shard.identity.encode()).digest())[:SHARDS]
     share = min(1.0, SAMPLED_BYTES / max(1, sum(shard.size for shard in chosen)))
     request["recipe"] = {**request["recipe"], "read": {**request["recipe"].get("read", {}), "sample_share": share}}

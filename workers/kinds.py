@@ -18,7 +18,7 @@ from pipelines.locks import Busy
 from pipelines.plan import Plan, make_plan
 from pipelines.recipe import Deduplication, LoadedRecipe, build_recipe
 from pipelines.reuse import reuse
-from pipelines.roots import check_inside
+from pipelines.roots import inside
 from pipelines.storage import MANIFEST, Storage
 from pipelines.yaml_source import YamlSource
 from workers.driver import make_executor, run
@@ -79,8 +79,8 @@ def loaded_recipe(request: dict[str, Any], models_root: str, earlier: list[str])
 
 def find_inputs(request: dict[str, Any], progress: Progress) -> list[Shard]:
     """The shards of a request, below their sources; of a night, those that no earlier night has read."""
-    shards = find_shards(request["inputs"], on_progress=lambda done, total: progress.check())
-    check_inside(shards, request["roots"])
+    look = lambda done, total: progress.check()  # noqa: E731
+    shards = find_shards(request["inputs"], on_progress=look, check=inside(request["roots"]))
     seen = {identity for output in request.get("after", []) for identity in _read_before(output)}
     fresh = [shard for shard in shards if shard.identity not in seen]
     if seen:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from api.access import keys
-from api.access.roles import Role, narrowed, scopes_of
+from api.access.roles import Role, scopes_of, stored_scopes
 from api.settings import Settings
 from api.store.database import Database
 from api.store.tables import api_keys
@@ -48,7 +48,7 @@ def identify(settings: Settings, database: Database, authorization: str | None) 
     if row is None or not fits or row["revoked_at"] is not None:
         return None
     # Cut, for keys of before their names were limited: columns hold 100 characters.
-    return Principal(f"key:{row['name']}"[:100], narrowed(Role(row["role"]), row["scopes"]) | {"self:read"})
+    return Principal(f"key:{row['name']}"[:100], stored_scopes(Role(row["role"]), row["scopes"]) | {"self:read"})
 
 
 def create_key(

@@ -70,6 +70,11 @@ def scopes_of(role: Role) -> frozenset[str]:
     return frozenset(scope for scope, needed in SCOPES.items() if allows(role, needed))
 
 
+def stored_scopes(role: Role, scopes: Iterable[str] | None) -> frozenset[str]:
+    """What a stored key may do; a scope that is known no more allows nothing."""
+    return scopes_of(role) if scopes is None else scopes_of(role) & frozenset(scopes)
+
+
 def narrowed(role: Role, scopes: Iterable[str] | None) -> frozenset[str]:
     """What a key may do whose role is narrowed to some scopes.
 

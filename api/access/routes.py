@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, select, tuple_
 
 from api.access.audit import record
 from api.access.principals import Principal, create_key, revoke_key
-from api.access.roles import Role, narrowed
+from api.access.roles import Role, narrowed, stored_scopes
 from api.http import pages
 from api.http.context import Ctx, Needs
 from api.http.models import Body, Name, example
@@ -89,7 +89,7 @@ class Self(BaseModel):
 
 
 def _fields(row: RowMapping) -> dict[str, Any]:
-    allowed = narrowed(Role(row["role"]), row["scopes"])
+    allowed = stored_scopes(Role(row["role"]), row["scopes"])
     same = {name: row[name] for name in ("id", "name", "role", "created_by")}
     revoked = None if row["revoked_at"] is None else text_of(row["revoked_at"])
     return {**same, "scopes": sorted(allowed), "created_at": text_of(row["created_at"]), "revoked_at": revoked}

@@ -53,9 +53,11 @@ Ref = Annotated[
     str, Path(max_length=100, description="Number of a version, an alias, or `latest`.", examples=["latest"])
 ]
 AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,99}$", description="`latest` is taken.")]
+_CONTENT = {"application/json": {}, **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in (
+    "application/vnd.apache.parquet", "text/markdown", "application/octet-stream")}}  # fmt: skip
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
-    206: {"description": "A range of it", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
+    200: {"description": "The file", "content": _CONTENT},
+    206: {"description": "A range of it", "content": _CONTENT},
     304: {"description": "Not modified"},
     **responses("not-found", "conflict", "range-not-satisfiable"),
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import Field
 from sqlalchemy import Connection, RowMapping, update
 
@@ -18,6 +18,9 @@ from api.scheduling.store import pin_nights
 from api.store.tables import attempts, runs
 
 router = APIRouter(prefix="/internal/v1/attempts/{run_id}/{epoch}", include_in_schema=False)
+
+RunId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
+Epoch = Annotated[int, Path(ge=1, lt=1 << 31)]
 
 
 class Saying(Body):
@@ -60,10 +63,13 @@ class End(Body):
     progress: Report = Report()
 
 
-def _token(request: Request) -> str:
+def _token(request: Request, context: Context, run_id: str, epoch: int) -> str:
+    """The token of a request, if it is the attempt's; asked before anything is locked."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem("key-required", headers={"WWW-Authenticate": "Bearer"})
+    with context.database.read() as connection:
+        store.check_token(connection, run_id, epoch, token)
     return token
 
 
@@ -72,11 +78,12 @@ def _who(epoch: int) -> str:
 
 
 @router.post("/begin")
-def begin(run_id: str, epoch: int, _: Begin, request: Request, context: Ctx) -> dict[str, Any]:
+def begin(run_id: RunId, epoch: Epoch, _: Begin, request: Request, context: Ctx) -> dict[str, Any]:
     """Take up the work; a second driver of one attempt is refused."""
     settings = context.settings
+    token = _token(request, context, run_id, epoch)
     with context.database.write() as connection:
-        store.current_attempt(connection, run_id, epoch, _token(request))
+        store.current_attempt(connection, run_id, epoch, token)
         now = context.database.now(connection)
         run = store.find(connection, run_id)
         if run["state"] in (PAUSING, CANCELLING):  # it was stopped before it began
@@ -96,10 +103,11 @@ def begin(run_id: str, epoch: int, _: Begin, request: Request, context: Ctx) -> 
 
 
 @router.post("/heartbeat")
-def heartbeat(run_id: str, epoch: int, report: Report, request: Request, context: Ctx) -> dict[str, Any]:
+def heartbeat(run_id: RunId, epoch: Epoch, report: Report, request: Request, context: Ctx) -> dict[str, Any]:
     """Keep the lease, tell progress, hear what is wanted."""
+    token = _token(request, context, run_id, epoch)
     with context.database.write() as connection:
-        attempt = store.current_attempt(connection, run_id, epoch, _token(request))
+        attempt = store.current_attempt(connection, run_id, epoch, token)
         now = context.database.now(connection)
         store.renew(connection, run_id, epoch, now, lease_of(context))
         _note(connection, attempt, report, now)
@@ -109,10 +117,11 @@ def heartbeat(run_id: str, epoch: int, report: Report, request: Request, context
 
 
 @router.post("/complete")
-def complete(run_id: str, epoch: int, end: End, request: Request, context: Ctx) -> dict[str, Any]:
+def complete(run_id: RunId, epoch: Epoch, end: End, request: Request, context: Ctx) -> dict[str, Any]:
     """End the attempt.  Success and the version of the dataset that it publishes are one transaction."""
+    token = _token(request, context, run_id, epoch)
     with context.database.write() as connection:
-        attempt = store.current_attempt(connection, run_id, epoch, _token(request))
+        attempt = store.current_attempt(connection, run_id, epoch, token)
         now = context.database.now(connection)
         _note(connection, attempt, end.progress, now)
         _finish(connection, context, store.find(connection, run_id), epoch, end, now)

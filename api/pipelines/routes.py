@@ -90,6 +90,7 @@ def list_pipelines(context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pag
 
 @router.post("", status_code=201, summary="Make a pipeline", responses=responses("conflict"))
 def make_pipeline(new: NewPipeline, response: Response, context: Ctx, principal: Writer) -> Pipeline:
+    recipe = _recipe(context, new)
     with context.database.write() as connection:
         if is_taken(connection, pipelines, new.name):
             raise Problem("conflict", "there is a pipeline of this name; add a revision to it")
@@ -97,17 +98,20 @@ def make_pipeline(new: NewPipeline, response: Response, context: Ctx, principal:
         values = {"id": new_id(now), "name": new.name, "description": new.description, "latest": 0,
                   "created_at": now, "created_by": principal.name}  # fmt: skip
         connection.execute(insert(pipelines).values(values))
-        _add(connection, context, find_named(connection, pipelines, new.name), new, principal.name, now)
+        _add(connection, find_named(connection, pipelines, new.name), recipe, principal.name, now)
         row = find_named(connection, pipelines, new.name)
     response.headers["Location"] = f"/api/v1/pipelines/{new.name}"
     return _pipeline(row)
 
 
-def _add(
-    connection: Connection, context: Context, row: RowMapping, choice: RecipeChoice, who: str, now: int
-) -> RowMapping:
+def _recipe(context: Context, choice: RecipeChoice) -> dict[str, Any]:
+    """The recipe, checked; that takes its time, and must not hold up who writes."""
+    with context.database.read() as connection:
+        return recipe_of(connection, context.settings, choice)
+
+
+def _add(connection: Connection, row: RowMapping, recipe: dict[str, Any], who: str, now: int) -> RowMapping:
     """A recipe as the next revision; the latest one, if it says the same."""
-    recipe = recipe_of(connection, context.settings, choice)
     digest = key_of("recipe", recipe)
     here = (revisions.c.pipeline_id == row["id"]) & (revisions.c.number == row["latest"])
     latest = connection.execute(select(revisions).where(here)).mappings().one_or_none()
@@ -149,9 +153,10 @@ def list_revisions(name: PipelineName, context: Ctx, _: Reader) -> RevisionList:
 @router.post("/{name}/revisions", status_code=201, summary="Add a revision", responses=responses("not-found"))
 def add_revision(name: PipelineName, choice: RecipeChoice, context: Ctx, principal: Writer) -> Revision:
     """A recipe that equals the latest revision adds none."""
+    recipe = _recipe(context, choice)
     with context.database.write() as connection:
         row = find_named(connection, pipelines, name, lock=True)
-        return _revision(_add(connection, context, row, choice, principal.name, context.database.now(connection)))
+        return _revision(_add(connection, row, recipe, principal.name, context.database.now(connection)))
 
 
 @router.get("/{name}/revisions/{number}", summary="One revision", responses=responses("not-found"))

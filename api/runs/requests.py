@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy import Connection, select
 
-from api.http.models import Body, Name, Text, example
+from api.http.models import Body, Name, Text, check_texts, example
 from api.problems import Fault, Problem, pointer
 from api.settings import Settings
 from api.sources.roots import address
@@ -51,7 +51,7 @@ class RecipeChoice(Body):
     recipe: Literal["crawl", "fineweb", "ccnet"] | dict[str, Any] | None = Field(
         default=None, description="A packaged recipe by its name, or a recipe as JSON."
     )
-    recipe_yaml: str | None = Field(default=None, max_length=1 << 20, description="A recipe as YAML.")
+    recipe_yaml: str | None = Field(default=None, max_length=1 << 16, description="A recipe as YAML.")
     pipeline: PipelineRef | None = None
     thresholds: dict[str, float | dict[str, float | None] | None] = Field(
         default={}, description="Thresholds to change, by `stage.rule`; null switches a rule off.", max_length=200
@@ -134,7 +134,7 @@ def _recipe(
             assert data in PACKAGED
             data = packaged(data)
         elif choice.recipe_yaml is not None:
-            at, data = "/recipe_yaml", read_yaml(choice.recipe_yaml.encode("utf-8", "surrogatepass"), "recipe").data
+            at, data = "/recipe_yaml", _of_yaml(choice.recipe_yaml)
         elif choice.pipeline is not None:
             at, data = "/pipeline", _of_pipeline(connection, choice.pipeline, resolved)
     except InputError as error:
@@ -191,6 +191,15 @@ def recipe_of(connection: Connection, settings: Settings, choice: RecipeChoice) 
         raise Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
     assert isinstance(recipe, dict)
     return recipe
+
+
+def _of_yaml(text: str) -> Any:
+    data = read_yaml(text.encode("utf-8", "surrogatepass"), "recipe").data
+    try:
+        check_texts(data)  # YAML has escapes of its own
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return data
 
 
 def _of_pipeline(connection: Connection, ref: PipelineRef, resolved: Resolved) -> Any:

@@ -111,6 +111,8 @@ def submit(
     """
     row: RowMapping | None = None
     fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    with context.database.read() as connection:  # checking takes its time, and must not hold up who writes
+        draft = None if _known(connection, who, key, fingerprint) else new(connection)
     for attempt in (1, 2):
         try:
             with context.database.write() as connection:
@@ -118,8 +120,9 @@ def submit(
                 if row is not None:
                     response.headers["Idempotent-Replayed"] = "true"
                 else:
+                    assert draft is not None, "what was known stays known"
                     now = context.database.now(connection)
-                    row = store.submit(connection, new(connection), now)
+                    row = store.submit(connection, draft, now)
                     then(connection, row)
                     record(connection, who, "run.submit", row["id"], now)
                     if key is not None:

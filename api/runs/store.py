@@ -204,6 +204,21 @@ def claim(
 _CLAIMS = 4_738_222
 
 
+def check_token(connection: Connection, run_id: str, epoch: int, token: str) -> None:
+    """Whether a token is an attempt's, whether or not that still counts.
+
+    Raises:
+        NoSuchRun: if there is no such run.
+        Fenced: if it is not.
+    """
+    find(connection, run_id)
+    here = (attempts.c.run_id == run_id) & (attempts.c.epoch == epoch)
+    known = connection.execute(select(attempts.c.token_digest).where(here)).scalar_one_or_none()
+    given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+    if known is None or not hmac.compare_digest(known, given):
+        raise Fenced("unknown attempt")
+
+
 def current_attempt(connection: Connection, run_id: str, epoch: int, token: str) -> RowMapping:
     """The attempt that a token belongs to, if its run still counts on it; its row and the run's are locked.
 

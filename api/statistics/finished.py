@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import Any
 
@@ -47,7 +48,11 @@ def open_location(location: str, digest: str) -> FinishedRun:
     try:
         return _open(location, digest)
     except (GristmillError, OSError) as error:
-        raise Problem("conflict", f"the files of this run cannot be read: {error}") from None
+        log.warning("the files of a run cannot be read: %s", error)
+        raise Problem("conflict", "the files of this run cannot be read; the service's log says why") from None
+
+
+log = logging.getLogger("gristmill.files")
 
 
 @lru_cache(maxsize=64)

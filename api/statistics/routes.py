@@ -64,13 +64,13 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["statistics"], responses=UNFIN
 
 
 @router.get("/funnel", summary="Documents and tokens: read, lost for each reason, kept")
-def get_funnel(run: Run, _: Reader) -> Funnel:
+def get_funnel(_: Reader, run: Run) -> Funnel:
     rows = [FunnelRow(**vars(row)) for row in funnel(run.statistics)]
     return Funnel(rows=rows, records=run.statistics["records"], tokens=run.statistics["tokens"])
 
 
 @router.get("/stages", summary="What each stage did")
-def list_stages(run: Run, _: Reader) -> StageList:
+def list_stages(_: Reader, run: Run) -> StageList:
     items = []
     for name in run.statistics["stages_in_order"]:
         counts = run.statistics["stages"].get(name)
@@ -85,12 +85,12 @@ def list_stages(run: Run, _: Reader) -> StageList:
 
 
 @router.get("/rules", summary="Every rule with its thresholds and what it did")
-def list_rules(run: Run, _: Reader) -> RuleList:
+def list_rules(_: Reader, run: Run) -> RuleList:
     return RuleList(items=[RuleSummary(**rule) for rule in run.rule_counts()])
 
 
 @router.get("/overlap", summary="Rules that fail together")
-def list_overlap(run: Run, _: Reader) -> OverlapList:
+def list_overlap(_: Reader, run: Run) -> OverlapList:
     items = []
     for stage, counts in run.statistics["stages"].items():
         for pair, count in counts["overlap"].items():
@@ -100,7 +100,7 @@ def list_overlap(run: Run, _: Reader) -> OverlapList:
 
 
 @router.get("/measures", summary="Every measure: count, mean, extremes")
-def list_measures(run: Run, _: Reader) -> MeasureList:
+def list_measures(_: Reader, run: Run) -> MeasureList:
     owners = {name: stage["stage"] for stage in run.run["stages"] for name in stage["columns"]}
     found = run.statistics["measures"]
     order = {name: place for place, name in enumerate(owners)}
@@ -114,7 +114,7 @@ def list_measures(run: Run, _: Reader) -> MeasureList:
 
 @router.get("/measures/{measure}/histogram", summary="Distribution of a measure")
 def get_histogram(
-    run: Run, _: Reader, measure: Annotated[NoNul, Path(max_length=100)], by: By | None = None,
+    _: Reader, run: Run, measure: Annotated[NoNul, Path(max_length=100)], by: By | None = None,
     group: Annotated[NoNul | None, Query(max_length=500, description="Of `by`; `und` for no language.")] = None,
 ) -> Histogram:  # fmt: skip
     if (by is None) != (group is None):
@@ -128,7 +128,7 @@ def get_histogram(
 
 @router.get("/breakdown", summary="Records of each language, domain or host by what became of them")
 def get_breakdown(
-    run: Run, _: Reader, by: By, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    _: Reader, run: Run, by: By, limit: Annotated[int, Query(ge=1, le=1000)] = 50
 ) -> Breakdown:  # fmt: skip
     return Breakdown(**breakdown(run, by, limit))
 
@@ -137,7 +137,7 @@ def get_breakdown(
     "/what-if", summary="What would have been kept with other thresholds",
     responses=responses("not-found", "conflict", "too-slow"),
 )  # fmt: skip
-def ask_what_if(run: Run, question: WhatIfRequest, _: Reader) -> WhatIfAnswer:
+def ask_what_if(_: Reader, run: Run, question: WhatIfRequest) -> WhatIfAnswer:
     """Answered from the ledger by a process with bounded memory and time; nothing is run again."""
     if not _QUESTIONS.acquire(timeout=WHAT_IF_SECONDS):
         raise Problem("too-slow", "others are asking, too; try again", headers={"Retry-After": "5"})
@@ -162,7 +162,7 @@ def _threshold_fault(question: WhatIfRequest, message: str) -> Fault:
 
 @router.get("/documents", summary="Documents by what became of them")
 def list_documents(
-    run_id: RunId, run: Run, _: TextReader, limit: pages.Limit = 50, cursor: pages.Cursor = None,
+    run_id: RunId, _: TextReader, run: Run, limit: pages.Limit = 50, cursor: pages.Cursor = None,
     verdict: Verdict | None = None, stage: Word | None = None, rule: Word | None = None,
     language: Word | None = None, domain: Word | None = None, host: Word | None = None,
     measure: Annotated[NoNul | None, Query(max_length=100, description="Whose value lies in `low` to `high`.")] = None,
@@ -206,7 +206,7 @@ def _row(row: dict[str, Any], measure: str | None) -> DocumentRow:
 
 
 @router.get("/documents/{document_id}", summary="Everything known of one document")
-def get_document(run: Run, _: TextReader, document_id: DocumentId) -> Document:
+def get_document(_: TextReader, run: Run, document_id: DocumentId) -> Document:
     try:
         history = run.history(document_id)
     except InputError:
@@ -224,7 +224,7 @@ def get_document(run: Run, _: TextReader, document_id: DocumentId) -> Document:
 
 @router.get("/compare/{other_id}", summary="Two runs side by side")
 def compare_runs(
-    run: Run, context: Ctx, _: Reader, other_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")],
+    _: Reader, run: Run, context: Ctx, other_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")],
     samples: Annotated[int, Query(ge=0, le=100)] = 5,
 ) -> Comparison:  # fmt: skip
     return Comparison(**compare(run, finished_run(other_id, context), samples))

@@ -113,13 +113,17 @@ class Relay:
             log.info("delivery %s: attempt %d: %s", row["id"], attempts, outcome.error)
 
     def _forget_now_and_then(self) -> None:
-        """Remove deliveries that arrived long ago."""
         if time.monotonic() < self._forget_at:
             return
         self._forget_at = time.monotonic() + FORGET_EVERY
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove deliveries that arrived long ago."""
         with self.database.write() as connection:
             old = deliveries.c.created_at < self.database.now(connection) - KEPT
             connection.execute(delete(deliveries).where(old, deliveries.c.state == "delivered"))
+
 
 
 def body_of(body: Mapping[str, Any]) -> bytes:

@@ -34,6 +34,7 @@ from tests.api.http import (
 # repository, and says nothing of what an installation holds.
 OPEN = {"healthz", "readyz", "get_service_version", "openapi"}
 
+
 def words(text: str) -> list[str]:
     """Words of a text."""
     return text.split()
@@ -54,8 +55,9 @@ OPERATOR = words("""
     publish_version set_alias remove_alias make_pipeline add_revision
 """)  # fmt: skip
 ADMIN = words("""
-    declare_source list_webhooks make_webhook get_webhook change_webhook remove_webhook list_deliveries redeliver
-    list_keys make_key revoke list_audit
+    declare_source list_webhooks make_webhook get_webhook change_webhook remove_webhook list_deliveries
+    redeliver_message
+    list_keys make_key revoke_api_key list_audit
 """)  # fmt: skip
 LEAST = {
     **dict.fromkeys(VIEWER, Role.VIEWER),

@@ -22,9 +22,10 @@ from api.store.database import Database
 from tests.api.http import BASE, BODIES, NOBODY, ask, client_of, operations, pointers, problem, sqlite
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> TestClient:
-    return client_of(tmp_path, sqlite(tmp_path))
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    home = tmp_path_factory.mktemp("problems")
+    return client_of(home, sqlite(home), requests_per_minute=0)
 
 
 def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
@@ -208,13 +209,13 @@ def test_a_surprise_says_nothing_of_itself(
     def fail(*_: Any) -> None:
         raise Surprise("inner-detail /etc/inner-path")
 
-    monkeypatch.setattr(api.sources.routes, "find_source", fail)
+    monkeypatch.setattr(api.sources.routes, "find_named", fail)
     with caplog.at_level(logging.INFO, "gristmill"):
         answer = client.get("/api/v1/sources/any")
     found = problem(answer, 500, "internal-error")
     for word in ("inner", "Surprise", "Traceback", ".py", "line "):
         assert word not in answer.text
-    assert "Surprise: inner-detail" in caplog.text and "find_source" in caplog.text  # the log has it
+    assert "Surprise: inner-detail" in caplog.text and "find_named" in caplog.text  # the log has it
     assert "/api/v1/sources/any 500 " in caplog.text
     request_id = found["instance"].rpartition(":")[2]
     assert f"request {request_id} failed" in caplog.text

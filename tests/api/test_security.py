@@ -1,4 +1,4 @@
-"""What strangers may try: paths that lead out, foreign pages, bodies without end, recipes that bite, secrets that leak."""
+"""What strangers may try: paths that lead out, foreign pages, endless bodies, recipes that bite; and secrets stay."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import pickle
+import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,17 +54,33 @@ JSON = {"Content-Type": "application/json"}
 PLAIN = {"name": "r", "stages": [{"stage": "extraction"}]}  # a recipe without models
 
 
-@pytest.fixture
-def database_here(tmp_path: Path) -> Iterator[Database]:
-    database = sqlite(tmp_path)
-    yield database
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the application that tests share: making one takes longer than most tests."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def shared(home: Path) -> Iterator[tuple[TestClient, Database]]:
+    """A client of an application that wants no key, and its database."""
+    database = sqlite(home)
+    yield client_of(home, database, models_root=home / "models", requests_per_minute=0), database
     database.close()
 
 
 @pytest.fixture
-def client(tmp_path: Path, database_here: Database) -> TestClient:
-    """A client of an application that wants no key."""
-    return client_of(tmp_path, database_here, models_root=tmp_path / "models")
+def database_here(shared: tuple[TestClient, Database], home: Path) -> Database:
+    """The shared database, empty again."""
+    for name in ("service.db-wal", "service.db-shm"):
+        (home / name).unlink(missing_ok=True)
+    sqlite(home)
+    return shared[1]
+
+
+@pytest.fixture
+def client(shared: tuple[TestClient, Database], database_here: Database) -> TestClient:
+    """A client of the shared application, whose database is empty."""
+    return shared[0]
 
 
 # --- paths below sources
@@ -93,7 +111,7 @@ def listed(client: TestClient, path: str = "") -> list[str]:
 OUTSIDE = [
     "..", "../", "../outside", "../root-of-another", "./..", "folder/../..", "folder/../../outside", "folder/..",
     "/", "//", "/etc", "/etc/passwd", "//etc", "///", "~", "~/", "~root", "~root/.ssh", ".//..//", "a/./../../b",
-    "..\\outside", "\\", "\\\\server\\share", "folder\\..\\..", "C:\\", "a\\b",
+    "..\\outside", "\\", "\\\\server\\x", "folder\\..\\..", "C:\\", "a\\b",
     "\x00", "folder\x00", "\x00/etc", "a\nb", "a\rb", "\t..", "\x1b[2J", "\x1f",
     "file:///etc/passwd", "s3://other/bucket", "http://169.254.169.254/latest", "hdfs://x/y", "folder/://x",
     "top.jsonl?endpoint_override=evil.example", "a?region=x",
@@ -101,7 +119,7 @@ OUTSIDE = [
 NOTHING = [  # harmless, as long as nothing reads more into them
     "%2e%2e", "%2e%2e/outside", "..%2foutside", "%2e%2e%2foutside", "%252e%252e%252foutside", "folder/%2e%2e/%2e%2e",
     "‥/outside", "．．/outside", "..／outside", "..∕outside", "..⁄outside", "..＼outside", "․․/outside",
-    "．．／outside", "…", "..;/outside", "%c0%ae%c0%ae/outside", "file:etc", "C:", "$HOME", "${HOME}", "`id`", "*", "**",
+    "．．／outside", "…", "..;/outside", "%c0%ae%c0%ae/outside", "file:etc", "C:", "$HOME", "${HOME}", "*", "**",
     "folder/a.jsonl", "top.jsonl", "none", "a" * 300, "a" * 1999, "a/" * 999, "top.jsonl/..a", "\x7f", "\ufeff..",
 ]  # fmt: skip
 
@@ -126,7 +144,9 @@ def test_a_path_that_only_looks_like_it_stays_inside(client: TestClient, root: P
     assert os.path.commonpath([root, os.path.normpath(address(str(root), path))]) == str(root)
 
 
-@pytest.mark.parametrize("raw", ["%2e%2e", "..%2foutside", "%2E%2E%2Foutside", "%5c..", "%00", "%7e", "%2fetc%2fpasswd"])
+@pytest.mark.parametrize(
+    "raw", ["%2e%2e", "..%2foutside", "%2E%2E%2Foutside", "%5c..", "%00", "%7e", "%2fetc%2fpasswd"]
+)
 def test_an_encoded_path_is_judged_by_what_it_means(client: TestClient, root: Path, raw: str) -> None:
     assert pointers(client.get(f"/api/v1/sources/s/objects?path={raw}")) == ["query/path"]
 
@@ -264,7 +284,7 @@ def test_loopback_has_its_names(client: TestClient, host: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "host", "fits"),
-    [({"allowed_hosts": ("Mill.Example",)}, "mill.example", True), ({"allowed_hosts": ("mill.example",)}, "MILL.example:1", True),
+    [({"allowed_hosts": ("B.Example",)}, "b.example", True), ({"allowed_hosts": ("a.example",)}, "A.example:1", True),
      ({"allowed_hosts": ("mill.example:8443",)}, "mill.example:8443", True),
      ({"allowed_hosts": ("mill.example",)}, "sub.mill.example", False),
      ({"allowed_hosts": ("[fd00::1]",)}, "[fd00::1]:8321", True),
@@ -334,15 +354,13 @@ def test_a_key_is_no_foreign_page(tmp_path: Path, database_here: Database) -> No
     problem(unlocked.post("/api/v1/keys", json={"name": "a"}, headers={**foreign, "Authorization": "x"}), 401)
 
 
-def test_every_answer_has_the_headers(
-    tmp_path: Path, database_here: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_answer_has_the_headers(tmp_path: Path, database_here: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     client = locked(tmp_path, database_here, requests_per_minute=1000)
 
     def fail(*_: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(api.sources.routes, "find_source", fail)
+    monkeypatch.setattr(api.sources.routes, "find_named", fail)
     own = bearer(ADMIN_KEY)
     answers = [
         client.get("/healthz"), client.get("/metrics", headers=own), client.get("/nothing"), client.post("/healthz"),
@@ -384,7 +402,9 @@ def talk(host: str, port: int, data: bytes, more: Callable[[socket.socket], None
 
 
 def test_a_body_over_the_limit_is_refused_by_its_length_alone(client: TestClient) -> None:
-    head = b"POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = (
+        b"POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
     with serving(client.app) as address_:  # type: ignore[arg-type]
         answer = talk(*address_, head % ((1 << 20) + 1))  # not a byte of it is sent
     first, _, rest = answer.partition(b"\r\n")
@@ -433,7 +453,9 @@ def test_the_limit_is_the_limit(tmp_path: Path, database_here: Database) -> None
 
 
 def test_a_slow_body_holds_nobody_up(client: TestClient) -> None:
-    head = b"POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+    head = (
+        b"POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+    )
     ask_health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with serving(client.app) as address_:  # type: ignore[arg-type]
         slow = [socket.create_connection(address_, timeout=30) for _ in range(64)]  # more than threads of the server
@@ -463,7 +485,9 @@ def test_headers_without_end_are_refused(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["if-match", "if-none-match", "idempotency-key", "last-event-id", "range", "accept"])
-@pytest.mark.parametrize("value", [b"x" * 8000, b"\xff\xfe", b"", b'"', b",,,", b"bytes=9-", b"9" * 400, b"W/", b"\xb2"])
+@pytest.mark.parametrize(
+    "value", [b"x" * 8000, b"\xff\xfe", b"", b'"', b",,,", b"bytes=9-", b"9" * 400, b"W/", b"\xb2"]
+)
 def test_no_header_breaks_a_route(client: TestClient, database_here: Database, name: str, value: bytes) -> None:
     run_id = queued_run(database_here)
     headers = [(name.encode(), value)]
@@ -497,7 +521,8 @@ def test_depth_of_json_is_bounded(client: TestClient) -> None:
         problem(post(nested(65), media_type), 400, "malformed-request")
     for content in (
         nested(100_000), nested(100_000, '{"a":', "}"), b"[" * 100_000, nested(65, ' \n["]",', "]"),
-        b'{"name": "a", "x": ' + nested(64) + b"}", b'["\\\\"' + b"," + nested(64) + b"]", b'["\\""' + b"," + nested(64) + b"]",
+        b'{"name": "a", "x": ' + nested(64) + b"}", b'["\\\\"' + b"," + nested(64) + b"]",
+        b'["\\""' + b"," + nested(64) + b"]",
     ):  # fmt: skip
         problem(post(content), 400, "malformed-request")
     for encoding in ("utf-16", "utf-16-le", "utf-32-be"):  # quotes and brackets would be counted wrong
@@ -534,15 +559,15 @@ def test_numbers_that_json_has_not_are_refused(database: Database, tmp_path: Pat
     client = client_of(tmp_path, database)
     run_id = queued_run(database)
     attempt_of(database, run_id, "token", state="running")
-    internal = f"/internal/v1/attempts/{run_id}/1"
+    internal, inputs = f"/internal/v1/attempts/{run_id}/1", '"inputs": [{"source": "s"}]'
     for path, body in (
         ("/api/v1/trainings", f'{{"name": "t", "datasets": [{{"name": "d"}}], "config": {{"a": [{number}]}}}}'),
         ("/api/v1/trainings", f'{{"name": "t", "datasets": [{{"name": "d"}}], "config": {{}}, "priority": {number}}}'),
         ("/api/v1/runs", f'{{"recipe": {{"name": "r", "x": {number}}}, "inputs": [{{"source": "s"}}]}}'),
-        ("/api/v1/runs:validate", f'{{"recipe": "crawl", "inputs": [{{"source": "s"}}], "thresholds": {{"a": {number}}}}}'),
-        ("/api/v1/runs", f'{{"recipe": "crawl", "kind": "preview", "sample_share": {number}, "inputs": [{{"source": "s"}}]}}'),
+        ("/api/v1/runs:validate", f'{{"recipe": "crawl", {inputs}, "thresholds": {{"a": {number}}}}}'),
+        ("/api/v1/runs", f'{{"recipe": "crawl", "kind": "preview", "sample_share": {number}, {inputs}}}'),
         (f"{internal}/heartbeat", f'{{"state": {{"done": {number}}}}}'),
-        (f"{internal}/heartbeat", f'{{"sayings": [{{"number": 1, "kind": "metrics", "values": {{"loss": {number}}}}}]}}'),
+        (f"{internal}/heartbeat", f'{{"sayings": [{{"number": 1, "kind": "metrics", "values": {{"l": {number}}}}}]}}'),
         (f"{internal}/complete", f'{{"outcome": "succeeded", "result": {{"tokens": {number}}}}}'),
     ):  # fmt: skip
         headers = {**JSON, **(bearer("token") if path.startswith("/internal") else {})}
@@ -577,7 +602,9 @@ def test_of_names_that_come_twice_the_last_counts(client: TestClient) -> None:
     """As everywhere in Python; nothing reads the body in another way, so nothing can be smuggled past a check."""
     made = client.post("/api/v1/keys", content=b'{"name": "NOT A NAME", "name": "fine"}', headers=JSON)
     assert made.json()["name"] == "fine"
-    assert pointers(client.post("/api/v1/keys", content=b'{"name": "a", "name": "NOT A NAME"}', headers=JSON)) == ["/name"]
+    assert pointers(client.post("/api/v1/keys", content=b'{"name": "a", "name": "NOT A NAME"}', headers=JSON)) == [
+        "/name"
+    ]
 
 
 def texts_of(body: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -652,11 +679,11 @@ def test_cursors_are_only_taken_as_they_were_given(database: Database, tmp_path:
     client = client_of(tmp_path, database)
     for place in (["\ud800"], ["\x00"], ["é"], [1], [], [None], [["a"]], ["a", "b"], [float("nan")], [{"a": 1}]):
         for what in ("pipelines", "schedules", "datasets"):
-            answer = client.get(f"/api/v1/{what}", params={"cursor": encode(place, {})})
+            answer = client.get(f"/api/v1/{what}", params={"cursor": encode(place, {"of": what})})
             assert pointers(answer) == ["query/cursor"], place
     for cursor in ("", "x", "é", "W10", "e30", "bnVsbA", "MQ", "ImEi", "====", "W1tbW1tbW1tbW1tb" * 30, "\x00"):
         assert pointers(client.get("/api/v1/pipelines", params={"cursor": cursor})) == ["query/cursor"]
-    assert client.get("/api/v1/pipelines", params={"cursor": encode(["a"], {})}).json() == {"items": [], "next": None}
+    assert client.get("/api/v1/pipelines", params={"cursor": encode(["a"], {"of": "pipelines"})}).json() == {"items": [], "next": None}
     filters = {name: None for name in (
         "state", "kind", "pipeline", "schedule", "parent", "tag", "created_after", "created_before")}  # fmt: skip
     for place in ([1 << 62, "a"], [-(1 << 62), "a"], [10**300, "a"], [1.0, "a"], [True, "a"]):
@@ -720,7 +747,7 @@ def test_merge_keys_merge_nothing(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "document",
     ["a: 1\na: 2", "? [a]\n: b", "? {a: b}\n: c", "a: [", "\t- a", "--- a\n--- b", "", "#", "---", "- " * 40, "[" * 40,
-     "{a: " * 40, "a\x07", "%YAML 9.9\n---\na", "null", "text", "1", "[]", "key: 'open", "a: |\n\tb", "\ufeff", "@a", "`a"],
+     "{a: " * 40, "a\x07", "%YAML 9.9\n---\na", "null", "text", "1", "[]", "key: 'open", "\ufeff", "@a", "`a"],
 )  # fmt: skip
 def test_what_is_no_recipe_is_said_kindly(client: TestClient, document: str) -> None:
     assert yaml_faults(client, document)
@@ -739,14 +766,14 @@ def test_yaml_escapes_bring_in_nothing_that_json_may_not(database: Database, tmp
 
 
 def test_a_large_yaml_is_refused_or_read(client: TestClient) -> None:
-    whole = f"name: r\ndescription: {'d' * ((1 << 19) - 100)}\nstages: [{{stage: extraction}}]\n"
+    whole = f"name: r\ndescription: {'d' * ((1 << 16) - 100)}\nstages: [{{stage: extraction}}]\n"
     assert client.post("/api/v1/pipelines", json={"name": "large", "recipe_yaml": whole}).status_code == 201
     roomy = client_of(client.app.state.context.settings.home, client.app.state.context.database,  # type: ignore
                       max_body_bytes=1 << 23)  # fmt: skip
-    answer = roomy.post("/api/v1/pipelines", json={"name": "p", "recipe_yaml": "#" * ((1 << 20) + 1)})
+    answer = roomy.post("/api/v1/pipelines", json={"name": "p", "recipe_yaml": "#" * ((1 << 16) + 1)})
     assert pointers(answer) == ["/recipe_yaml"]
-    in_bytes = roomy.post("/api/v1/pipelines", json={"name": "p", "recipe_yaml": "#" + "é" * (1 << 19)})
-    assert "at most 1048576 bytes" in problem(in_bytes, 422)["errors"][0]["message"]
+    in_bytes = roomy.post("/api/v1/pipelines", json={"name": "p", "recipe_yaml": "#" + "é" * (1 << 15)})
+    assert "at most 65536 bytes" in problem(in_bytes, 422)["errors"][0]["message"]
 
 
 # --- models
@@ -763,8 +790,11 @@ class Bomb:
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
+def models(home: Path) -> Path:
+    """The folder of models of the shared application, empty."""
+    folder = home / "models"
+    for path in (folder, home / "outside"):
+        shutil.rmtree(path, ignore_errors=True)
     folder.mkdir()
     return folder
 
@@ -775,7 +805,10 @@ def with_models(models: Any) -> dict[str, Any]:
 
 
 def with_domain(model: Any) -> dict[str, Any]:
-    return {"name": "r", "stages": [{"stage": "extraction"}, {"stage": "language"}, {"stage": "domain", "model": model}]}
+    return {
+        "name": "r",
+        "stages": [{"stage": "extraction"}, {"stage": "language"}, {"stage": "domain", "model": model}],
+    }
 
 
 def recipe_faults(client: TestClient, recipe: dict[str, Any]) -> list[dict[str, str]]:
@@ -832,7 +865,11 @@ def bombs(models: Path, marker: Path) -> Iterator[dict[str, Any]]:
     yield with_models({"en": "prefix"})
     classifier = models / "classifier"
     classifier.mkdir()
-    config = {"architectures": ["BertForSequenceClassification"], "model_type": "bert", "id2label": {"0": "a", "1": "b"}}
+    config = {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "id2label": {"0": "a", "1": "b"},
+    }
     (classifier / "config.json").write_text(json.dumps(config))
     (classifier / "tokenizer.json").write_bytes(payload)
     (classifier / "pytorch_model.bin").write_bytes(payload)
@@ -841,8 +878,9 @@ def bombs(models: Path, marker: Path) -> Iterator[dict[str, Any]]:
 
 def test_a_pickle_is_never_opened(client: TestClient, models: Path, tmp_path: Path) -> None:
     marker = tmp_path / "unpickled"
-    with pickle_opened(marker):  # the trap works
-        pickle.loads(pickle.dumps(Bomb(marker))).close()
+    pickle.loads(pickle.dumps(Bomb(marker))).close()
+    assert marker.exists()  # the trap works
+    marker.unlink()
     client.post("/api/v1/sources", json={"name": "s", "root": str(tmp_path)})
     for recipe in bombs(models, marker):
         answer = client.post("/api/v1/runs:validate", json={"recipe": recipe, "inputs": [{"source": "s"}]})
@@ -866,11 +904,8 @@ def test_a_driver_refuses_a_pickle_without_opening_it(models: Path, tmp_path: Pa
         folder = models / "classifier"
         if folder.is_dir():
             (folder / "model.safetensors").write_bytes(payload)  # a pickle under the good name
-        with pytest.raises(Exception) as caught:
-            loaded = build_recipe(YamlSource("recipe", recipe, {}), models)
-            stage = loaded.stages[-1]
-            stage.open() if hasattr(stage, "open") else load_models(stage)
-        assert str(caught.value), recipe
+        with pytest.raises(InputError):
+            load_models(build_recipe(YamlSource("recipe", recipe, {}), models).stages[-1])
         assert not marker.exists(), recipe
 
 
@@ -887,15 +922,269 @@ def load_models(stage: Any) -> None:
         load_classifier(stage.parameters.model)
 
 
-class pickle_opened:
-    """Expects a file to appear, and removes it."""
+# --- addresses of webhooks
 
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
+PRIVATE = [
+    "169.254.169.254", "10.0.0.1", "10.255.255.255", "172.16.0.1", "192.168.1.1", "127.0.0.1", "127.1", "0.0.0.0", "0",
+    "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0251.0376.0251.0376", "2852039166", "0xa9fea9fe", "10.1",
+    "100.64.0.1", "198.18.0.1", "192.0.2.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "[::1]", "[::]",
+    "[::ffff:127.0.0.1]", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[fe80::1]", "[fd00::1]", "[fc00::]",
+    "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001:db8::1]", "[ff02::1]", "[::127.0.0.1]", "[fec0::1]",
+]  # fmt: skip
 
-    def __enter__(self) -> None:
-        assert not self.marker.exists()
 
-    def __exit__(self, *_: Any) -> None:
-        assert self.marker.exists()
-        self.marker.unlink()
+@pytest.mark.parametrize("host", PRIVATE)
+def test_no_webhook_goes_to_a_private_address(client: TestClient, host: str) -> None:
+    for url in (f"https://{host}/hook", f"https://{host}:8443", f"HTTPS://{host}"):
+        answer = client.post("/api/v1/webhooks", json={"url": url})
+        assert pointers(answer) == ["/url"]
+        assert host not in answer.json()["errors"][0]["message"]
+    assert client.get("/api/v1/webhooks").json()["items"] == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "internal", "metadata.google.internal", "127.0.0.1.nip.example"])
+def test_a_name_that_leads_inside_is_never_connected_to(
+    tmp_path: Path, database_here: Database, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """A name says nothing about where it leads, so it is registered; each delivery judges what it resolves to."""
+    from api.runs.store import emit
+    from api.webhooks import deliver as delivering
+    from api.webhooks.relay import Relay
+
+    client = client_of(tmp_path, database_here)
+    made = client.post("/api/v1/webhooks", json={"url": f"https://{host}/", "kinds": ["*"]})
+    assert made.status_code == 201
+    run_id = queued_run(database_here)
+
+    def dial(*_: Any) -> None:
+        raise AssertionError("it connected")
+
+    def inside(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 0)),
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 0))]  # fmt: skip
+
+    monkeypatch.setattr(delivering, "_dial", dial)
+    with database_here.write() as connection:
+        emit(connection, run_id, "run.failed", "t", database_here.now(connection), {})
+
+    def send(*args: Any, **options: Any) -> Any:
+        return delivering.deliver(*args, **options, resolver=inside)
+
+    relay = Relay(Settings(home=tmp_path), database_here, send)
+    assert relay()
+    relay.wait()
+    [first, *_] = client.get(f"/api/v1/webhooks/{made.json()['id']}/deliveries").json()["items"]
+    assert first["state"] == "pending" and first["attempts"] == 1 and first["last_status"] is None
+    assert "not public" in first["last_error"] and "169" not in first["last_error"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://hooks.example", "https://user:password@hooks.example", "https://hooks.example:22", "ftp://hooks.example",
+     "https://hooks.example#x", "https://", "//hooks.example", "javascript:alert(1)", "https://hooks.example\\@10.0.0.1",
+     "https://hooks.example\r\nX: y", "https://hooks.exa mple", "https://[::1", "file:///etc/passwd", "https://é.example"],
+)  # fmt: skip
+def test_a_url_of_a_webhook_is_plain(client: TestClient, url: str) -> None:
+    answer = client.post("/api/v1/webhooks", json={"url": url})
+    assert pointers(answer) == ["/url"] and "password" not in answer.json()["errors"][0]["message"].replace(
+        "no password", ""
+    )
+
+
+# --- rates
+
+
+def test_too_many_requests_are_refused_until_time_passes(
+    tmp_path: Path, database_here: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("api.http.guard.time.monotonic", lambda: now)
+    client = client_of(tmp_path, database_here, requests_per_minute=3)
+    assert [client.get("/version").status_code for _ in range(5)] == [200, 200, 200, 429, 429]
+    answer = client.get("/version")
+    problem(answer, 429, "too-many-requests")
+    assert answer.headers["retry-after"] == "20"
+    now += 20
+    assert [client.get("/version").status_code for _ in range(2)] == [200, 429]
+    now += 1
+    assert client.get("/version").headers["retry-after"] == "19"
+    now += 1_000_000
+    assert [client.get("/version").status_code for _ in range(4)] == [200, 200, 200, 429]  # no more than a minute's
+
+
+def test_each_key_has_its_own_rate(tmp_path: Path, database_here: Database) -> None:
+    client = locked(tmp_path, database_here, requests_per_minute=10)
+    keys = [make_key(database_here, Role.VIEWER, name=f"k{n}")[1] for n in range(3)]
+    for key in keys:
+        codes = [client.get("/api/v1/self", headers=bearer(key)).status_code for _ in range(11)]
+        assert codes == [200] * 10 + [429]
+    assert client.get("/version").status_code == 200  # the address has what three first requests left of its own
+    other = TestClient(client.app, BASE, client=("192.0.2.7", 1))
+    assert other.get("/version").status_code == 200
+
+
+def test_keys_that_are_made_up_give_nobody_more(tmp_path: Path, database_here: Database) -> None:
+    client = locked(tmp_path, database_here, requests_per_minute=5)
+    codes = [client.get("/api/v1/self", headers=bearer(f"guess-{n}")).status_code for n in range(20)]
+    assert codes == [401] * 5 + [429] * 15
+    assert client.get("/version").status_code == 429
+    other = TestClient(client.app, BASE, client=("192.0.2.7", 1))
+    assert other.get("/api/v1/self", headers=bearer(ADMIN_KEY)).status_code == 200
+
+
+def test_what_is_remembered_of_callers_is_bounded() -> None:
+    rates = Rates(100_000_000)
+    for n in range(Rates.REMEMBERED + 500):
+        assert rates.take("10.0.0.1", f"Bearer {n} " + "x" * 10_000) == 0
+    assert len(rates._buckets) == Rates.REMEMBERED
+    assert max(map(len, rates._buckets)) < 100 and not any("Bearer" in name for name in rates._buckets)
+
+
+def test_no_limit_is_no_limit(tmp_path: Path, database_here: Database) -> None:
+    client = client_of(tmp_path, database_here, requests_per_minute=0)
+    assert {client.get("/version").status_code for _ in range(200)} == {200}
+
+
+# --- secrets
+
+SECRET = "canary7f3a9e51d2"
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What the service would write to its log, at its most talkative."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield stream
+    logger.setLevel(before)
+    logger.removeHandler(handler)
+
+
+# Words of small languages of our own, said back so that a slip is seen; nobody has a secret to write there.
+SAID_BACK = re.compile(r"(/request)?/recipe/stages/\d+/stage|/policy/(cron|time_zone)")
+
+
+def wrong_everywhere(value: Any) -> Iterator[tuple[str, str, Any]]:
+    """Every body with a value where it cannot be, and under names that are none."""
+    for (method, path), body in FULL.items():
+        for place in texts_of(body):
+            yield method, path, replaced(body, place, value)
+        for name in body:
+            yield method, path, {**body, name: value}
+            yield method, path, {**body, name: {"deep": [value]}}
+            yield method, path, {**body, name: [value]}
+        yield method, path, {**body, "password": value, "unknown": {"token": value}}
+        yield method, path, value
+        yield method, path, [value]
+
+
+def test_answers_to_wrong_requests_never_repeat_values(
+    tmp_path: Path, database_here: Database, logged: io.StringIO
+) -> None:
+    client = client_of(tmp_path, database_here)
+    refused = 0
+    for value in (f"NOT A {SECRET} NAME", f"~{SECRET}", SECRET * 700):
+        for method, path, body in wrong_everywhere(value):
+            answer = client.request(method, path, json=body)
+            assert answer.status_code < 500
+            if answer.status_code >= 400:
+                refused += 1
+                found = answer.json()
+                for error in found.pop("errors", []):
+                    assert SECRET not in json.dumps(error) or SAID_BACK.fullmatch(error["pointer"]), (path, error)
+                assert SECRET not in json.dumps(found), (path, found)
+    assert refused > 300
+    queries = {"limit": SECRET, "cursor": SECRET, "state": SECRET, "tag": f"~{SECRET}", "created_after": SECRET,
+               "by": SECRET, "first": SECRET, "after": SECRET, "attempt": SECRET, "path": f"../{SECRET}"}  # fmt: skip
+    for operation in operations(client.app):  # type: ignore[arg-type]
+        if operation.method == "GET":
+            answer = client.get(operation.url(name=SECRET, run_id=SECRET, ref=SECRET, hook_id=SECRET), params=queries)
+            assert answer.status_code < 400 or SECRET not in answer.text, operation
+    headers = {"Idempotency-Key": f" {SECRET} ", "If-Match": SECRET, "Last-Event-ID": SECRET, "Range": SECRET}
+    assert SECRET not in client.post("/api/v1/runs", json=BODIES["submit_run"], headers=headers).text
+    assert SECRET not in client.get(f"/api/v1/runs/{NOBODY}/events", headers=headers).text
+    assert SECRET not in client.get("/healthz", headers={"Host": SECRET}).text
+    assert SECRET not in client.post("/api/v1/keys", json={}, headers={"Origin": SECRET}).text
+
+
+def rows_of(database: Database) -> dict[str, str]:
+    """Everything in the database, as text, by table."""
+    with database.read() as connection:
+        return {
+            table.name: repr([tuple(row) for row in connection.execute(table.select())])
+            for table in metadata.sorted_tables
+        }
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["database", "no database"])
+def test_no_secret_gets_out(
+    tmp_path: Path, database: Database, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    """Secrets of every kind go in; good and bad requests of every kind are made; nothing shows any of them."""
+    admin, token, input_ = f"{SECRET}-admin", f"{SECRET}-token", f"{SECRET}-input"
+    url = f"postgresql+psycopg://user:{SECRET}-database@127.0.0.1:1/x" if away else database.url
+    settings = Settings(home=tmp_path, require_key=True, admin_key=admin, database_url=url)
+    assert SECRET not in repr(settings) and SECRET not in str(settings.model_dump())
+    service = Database(url) if away else database
+    client = TestClient(create_app(settings, service), BASE, headers=bearer(admin))
+    secrets = [SECRET]
+    if not away:
+        made = client.post("/api/v1/keys", json={"name": "k", "role": "admin"}).json()
+        hook = client.post("/api/v1/webhooks", json={"url": "https://hooks.example/", "kinds": ["*"]}).json()
+        secrets += [made["key"], made["key"].rpartition("_")[2], hook["secret"], hook["secret"].removeprefix("whsec_")]
+        run_id = queued_run(database)
+        attempt_of(database, run_id, token)
+    else:
+        run_id = NOBODY
+
+    def fail(connection: Any, *_: Any) -> None:
+        raise RuntimeError(
+            f"password={input_} Authorization: Bearer {admin} postgresql://user:{SECRET}-database@db/x "
+            f"{' '.join(secrets[1:2])} {' '.join(secrets[3:4])}"
+        )
+
+    answers = []
+    for key in (admin, token, *secrets[1:2], f"{SECRET}-wrong", f"gm_{'a' * 16}_{SECRET}"):
+        for operation in operations(client.app):  # type: ignore[arg-type]
+            if operation.name not in ("make_key", "revoke_api_key", "remove_webhook"):
+                answers.append(ask(client, operation, key, run_id=run_id))
+    for body in ({"password": input_}, {"name": f"~{input_}"}, {"name": "a", "api_key": {"token": input_}}, [input_]):
+        for path in ("runs", "sources", "webhooks", "trainings", "pipelines", "schedules"):
+            answers.append(client.post(f"/api/v1/{path}", json=body))
+    answers += [
+        client.post("/api/v1/sources", json={"name": "s", "root": f"s3://key:{input_}@bucket"}),
+        client.post("/api/v1/sources", json={"name": "s", "root": f"s3://bucket?access_key=a&secret_key={input_}"}),
+        client.post("/api/v1/webhooks", json={"url": f"https://user:{input_}@hooks.example"}),
+        client.post("/api/v1/runs", content=f'{{"password": "{input_}"'.encode(), headers=JSON),
+        client.get("/api/v1/runs", params={"token": input_, "limit": 0}),
+        client.get("/healthz", headers={"Host": input_}),
+        client.get("/api/v1/webhooks"), client.get("/api/v1/keys"), client.get("/api/v1/audit"),
+        client.get(f"/api/v1/runs/{run_id}"), client.get(f"/api/v1/runs/{run_id}/events"),
+        client.get(f"/api/v1/runs/{run_id}/attempts"), client.get("/metrics"), client.get("/readyz"),
+    ]  # fmt: skip
+    for what in ("find_named", "browse"):
+        monkeypatch.setattr(api.sources.routes, what, fail)
+    answers += [client.get("/api/v1/sources/x"), client.get("/api/v1/sources/x/objects")]
+    wanted = {401, 422, 400, 421} | ({503} if away else {200, 404, 409, 500})
+    assert wanted <= {answer.status_code for answer in answers}
+    shown = {str(answer.request.url): answer.text + repr(answer.headers) for answer in answers}
+    log = logged.getvalue()
+    assert log.count("\n") > 100 and all(json.loads(line)["said"] for line in log.splitlines())
+    assert away or "RuntimeError" in log
+    for secret in secrets:
+        for where, said in shown.items():
+            if secret not in where:  # what was asked for stands in the request itself
+                assert secret not in said, where
+        for line in log.splitlines():
+            assert secret not in line, line
+    if not away:
+        rows = rows_of(database)
+        assert run_id in rows["events"] and "hooks.example" in rows["webhooks"]
+        rows["webhooks"] = rows["webhooks"].replace(hook["secret"], "")  # has to be known, to sign with
+        for secret, (table, said) in itertools.product(secrets, rows.items()):
+            assert secret not in said, table
