@@ -13,9 +13,10 @@ from typing import BinaryIO
 from curation.record import Record
 from curation.sources.arc import Arc
 from curation.sources.archive import read_gzip, read_plain
-from curation.sources.formats import FORMATS, GZIP_MAGIC, detect_format, line_packing
+from curation.sources.array import begins_as_array, read_array
+from curation.sources.formats import FORMATS, GZIP_MAGIC, detect_format, line_packing, may_be_array
 from curation.sources.head import Dialect
-from curation.sources.lines import read_lines
+from curation.sources.lines import read_lines, text_of
 from curation.sources.options import ReadLimits, SourceOptions
 from curation.sources.parquet import read_parquet
 from curation.sources.tiling import check_tiling
@@ -52,7 +53,9 @@ def read_records(
         return iter([Record(0, 0, kind="damaged", error_class="empty-file", error_detail="the file has no bytes")])
     first = file.get(0, 4) if file.reach(4) else b""
     if kind == "jsonl":
-        return read_lines(file, line_packing(first, packed), limits, options)
+        text = text_of(file, line_packing(first, packed))
+        read = read_array if may_be_array(name) and begins_as_array(text) else read_lines
+        return read(text, limits, options)
     dialect: Dialect = Warc() if kind == "warc" else Arc()
     is_gzip = first.startswith(GZIP_MAGIC) or (packed == "gz" and not dialect.plausible(file, 0))
     return (read_gzip if is_gzip else read_plain)(file, dialect, limits, options)

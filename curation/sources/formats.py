@@ -45,6 +45,12 @@ def find_format(name: str) -> str | None:
     return FORMATS[max(found, key=len)] if found else None
 
 
+def may_be_array(name: str) -> bool:
+    """Whether a name promises JSON, which may be an array, and not JSON Lines."""
+    path = name.split("?", 1)[0].split("#", 1)[0] if "://" in name else name
+    return any(path.lower().endswith(f".json{packed}") for packed in ("", ".gz", ".zst"))
+
+
 def line_packing(first: bytes, packed: str) -> str:
     """How a JSON Lines file is compressed: ``gz``, ``zst`` or not at all.
 

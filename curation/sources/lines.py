@@ -40,19 +40,22 @@ class _Line(NamedTuple):
     last: bool = False
 
 
-def read_lines(file: Window, packed: str, limits: ReadLimits, options: SourceOptions) -> Iterator[Record]:
-    """Records of a JSON Lines file.
+def text_of(file: Window, packed: str) -> Window:
+    """The text of a file that may be compressed."""
+    return Gunzipped(file) if packed == "gz" else Unzstandard(file) if packed == "zst" else file
+
+
+def read_lines(window: Window, limits: ReadLimits, options: SourceOptions) -> Iterator[Record]:
+    """Records of JSON Lines.
 
     Args:
-        file: the stored bytes.
-        packed: ``gz``, ``zst`` or empty.
+        window: the text, from its beginning.
 
     Yields:
         Records with ``text`` (or ``content``, where ``html_field`` is asked for).  Errors: ``malformed-json``,
         ``not-an-object``, ``missing-text``, ``text-not-a-string``, ``invalid-utf8``, ``line-too-long``,
         ``gzip-damaged``, ``zstd-damaged``, ``truncated``, ``empty-file``.
     """
-    window = Gunzipped(file) if packed == "gz" else Unzstandard(file) if packed == "zst" else file
     pending: Record | None = None
     begin = 0  # of the next record: blank lines at the head belong to it
     for line in _lines(window, limits.max_line_bytes):
@@ -109,20 +112,31 @@ def _record(line: _Line, begin: int, options: SourceOptions) -> Record:
         record.kind = "damaged"
         return failed(record, *line.damage)
     data = line.data.removeprefix(_BOM) if line.begin == 0 else line.data
+    return read_object(record, data, options, "line", line.last and not data.endswith(b"}"))
+
+
+def read_object(record: Record, data: bytes, options: SourceOptions, what: str, cut: bool = False) -> Record:
+    """Fill a record from the bytes of a JSON object.
+
+    Args:
+        record: with its place; is changed and returned.
+        what: the bytes are, for messages.
+        cut: whether the file ends within them.
+    """
     try:
         row = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         record.kind = "damaged"
-        return failed(record, *_why_unreadable(error, line.last and not data.endswith(b"}")))
+        return failed(record, *_why_unreadable(error, what, cut))
     if not isinstance(row, dict):
-        return failed(record, "not-an-object", f"the line holds a {type(row).__name__}")
+        return failed(record, "not-an-object", f"the {what} holds a {type(row).__name__}")
     return fill_document(record, row, options)
 
 
-def _why_unreadable(error: Exception, cut: bool) -> tuple[str, str]:
-    """Error class and detail of a line that is no JSON; ``cut``: the file ends within it."""
+def _why_unreadable(error: Exception, what: str, cut: bool) -> tuple[str, str]:
+    """Error class and detail of what is no JSON."""
     if isinstance(error, UnicodeDecodeError) and not cut:
-        return "invalid-utf8", f"byte {error.start} of the line"
+        return "invalid-utf8", f"byte {error.start} of the {what}"
     if cut:
         return "truncated", "the file ends in the middle of a line"
     if isinstance(error, json.JSONDecodeError):

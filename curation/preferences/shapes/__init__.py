@@ -1,0 +1,1 @@
+"""The shapes of records, by family, one a file."""
