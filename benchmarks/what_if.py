@@ -3,9 +3,9 @@
     python benchmarks/what_if.py [--records 10000000] [--keep DIR]
 
 The run is made up: measures fall on both sides of the thresholds of a recipe with Gopher's and FineWeb's rules, and
-a quarter of the documents that are left are copies or near-duplicates, or have them.  Its ledger has the real schema,
-written as a run writes it.  Each question is asked in a process of its own, three times: from the second time on the
-pages are warm.
+two fifths of the documents that are left are copies or near-duplicates, or have them.  Its ledger and the evidence of
+its deduplication, a million proven pairs, are written as a run writes them.  Each question is asked in a process of
+its own, three times: from the second time on the pages are warm.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,27 @@ def measures(rng: np.random.Generator, stage: Any, count: int) -> dict[str, pa.A
     return columns
 
 
-def duplicates(rng: np.random.Generator, ids: pa.Array) -> tuple[pa.Table, np.ndarray]:
-    """Pairs among documents that are left: what the ledger says of each, and which are kept."""
+@dataclass(frozen=True)
+class Duplicates:
+    """What was decided about the documents that are left of a part; ``keepers`` and ``gone`` are pairs of their places.
+
+    Attributes:
+        table: what the ledger says of each.
+        kept: which are.
+        exact: which pairs are copies.
+    """
+
+    table: pa.Table
+    kept: np.ndarray
+    keepers: np.ndarray
+    gone: np.ndarray
+    exact: np.ndarray
+
+
+def duplicates(rng: np.random.Generator, ids: pa.Array) -> Duplicates:
+    """Pairs among documents that are left."""
     count = len(ids)
-    pairs = count // 7
+    pairs = count // 5
     order = rng.permutation(count)
     gone = order[pairs : 2 * pairs]
     keepers = order[np.arange(pairs) % (pairs - pairs // 8)]  # one in seven has two
@@ -116,11 +134,13 @@ def duplicates(rng: np.random.Generator, ids: pa.Array) -> tuple[pa.Table, np.nd
             "similarity": pa.array(shared / 100, mask=kept),
         }
     )
-    return table, kept
+    return Duplicates(table, kept, keepers, gone, exact)
 
 
-def part(rng: np.random.Generator, stages: Sequence[Any], schema: pa.Schema, name: str, count: int) -> pa.Table:
-    """One part of a ledger."""
+def part(
+    rng: np.random.Generator, stages: Sequence[Any], schema: pa.Schema, name: str, count: int
+) -> tuple[pa.Table, Duplicates]:
+    """One part of a ledger, and the duplicates in it."""
     from curation.stage import decide
     from pipelines.measures import null_fill
 
@@ -146,7 +166,8 @@ def part(rng: np.random.Generator, stages: Sequence[Any], schema: pa.Schema, nam
             failing[rows[lost]] = [whole[column].tolist() for column in decision.failing[:, lost].T]
             value[rows[lost]], limit[rows[lost]] = decision.value[lost], decision.threshold[lost]
             rows = rows[~lost]
-    table, kept = duplicates(rng, ids.take(pa.array(rows)))
+    twins = duplicates(rng, ids.take(pa.array(rows)))
+    table, kept = twins.table, twins.kept
     said[0, rows] = np.where(kept, "kept", "duplicate")
     said[1, rows[~kept]] = "deduplication"
     said[2, rows] = table.column("rule").to_numpy(zero_copy_only=False)
@@ -160,7 +181,45 @@ def part(rng: np.random.Generator, stages: Sequence[Any], schema: pa.Schema, nam
     columns["failing_rules"] = pa.array(failing, pa.list_(pa.string()))
     columns["extracted_tokens"] = pa.array(rng.integers(60, 4000, count).astype(np.int32))
     arrays = [columns[f.name].cast(f.type) if f.name in columns else pa.nulls(count, f.type) for f in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=schema), twins
+
+
+def write_evidence(storage: Any, key: str, shards: Sequence[Duplicates]) -> int:
+    """What a deduplication leaves of these duplicates; returns the number of pairs."""
+    from pipelines.deduplication.choose import DOCUMENT, PAIR, PART_RECORDS
+    from pipelines.deduplication.records import StepWriter, records
+
+    parts = []
+    for shard, found in enumerate(shards):
+        rows = np.unique(np.concatenate([found.keepers, found.gone]))
+        tokens = np.asarray(found.table.column("token_count"))[rows]
+        keeper = np.full(len(found.kept), -1)
+        keeper[found.gone] = found.keepers
+        copies = np.zeros(len(found.kept), bool)
+        copies[found.gone[found.exact]] = True
+        parts.append(np.stack([np.full(len(rows), shard), rows, keeper[rows], copies[rows], -tokens.astype(np.int64)]))
+    shard, row, keeper, copy, order = np.concatenate(parts, axis=1)
+    sorted_ = np.lexsort((keeper >= 0, order))
+    shard, row, keeper, copy = (column[sorted_] for column in (shard, row, keeper, copy))
+    width = 1 + max(len(found.kept) for found in shards)
+    place = np.full(len(shards) * width, -1)
+    place[shard * width + row] = np.arange(len(row))
+    head = np.where(keeper < 0, np.arange(len(row)), place[shard * width + keeper])
+    own = np.where(copy > 0, head, np.arange(len(row)))
+    near = np.flatnonzero((keeper >= 0) & (copy == 0))
+    # Two of one keeper resemble each other as well.
+    by_head = near[np.argsort(head[near], kind="stable")]
+    both = head[by_head[1:]] == head[by_head[:-1]]
+    left = np.concatenate([head[near], by_head[:-1][both]])
+    right = np.concatenate([near, by_head[1:][both]])
+    written = np.lexsort((left, right))
+    writer = StepWriter(storage, f"deduplication/{key}")
+    documents = records(DOCUMENT, shard=shard, row=row, origin=0, head=own, family=0, component=head)
+    pairs = records(PAIR, left=left[written], right=right[written], shared=90, union=100)
+    for name, dtype, whole in (("documents", DOCUMENT, documents), ("pairs", PAIR, pairs)):
+        writer.write(name, dtype, (whole[at : at + PART_RECORDS] for at in range(0, len(whole), PART_RECORDS)))
+    writer.commit(documents=[len(found.kept) for found in shards])
+    return len(left)
 
 
 def make_run(folder: Path, records: int, rows: int) -> None:
@@ -179,8 +238,10 @@ def make_run(folder: Path, records: int, rows: int) -> None:
     rng, names = np.random.default_rng(1), []
     counted = dict.fromkeys(("kept", "dropped", "duplicate", "quarantined"), 0)
     statistics: dict[str, Any] = {"languages": {}, "domains": {}, "tokens": {"published": 0}}
+    shards: list[Duplicates] = []
     for number, count in enumerate(_sizes(records, rows)):
-        table = part(rng, plan.stages, schema, f"shard-{number:05d}", count)
+        table, found = part(rng, plan.stages, schema, f"shard-{number:05d}", count)
+        shards.append(replace(found, table=found.table.select(["token_count"])))
         counted = {verdict: counted[verdict] + found for verdict, found in totals(table).items()}
         _add(statistics, table)
         names.append(f"ledger/part-{number:05d}-00000000.parquet")
@@ -189,6 +250,9 @@ def make_run(folder: Path, records: int, rows: int) -> None:
             for start in range(0, count, 4096):
                 writer.write(table.slice(start, 4096))
             writer.close()
+    print(
+        json.dumps({"records": records, "pairs": write_evidence(storage, plan.deduplication_key(), shards)}), flush=True
+    )
     storage.write("statistics.json", pretty_json({**statistics, "records": {**counted, "read": records}}))
     storage.write("run.json", pretty_json(plan.plain()))
     storage.commit("", {"key": "made-up", "totals": counted}, ["run.json", "statistics.json", *names])

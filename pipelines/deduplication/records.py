@@ -79,6 +79,10 @@ class Step:
         """Number of records of each part."""
         return [rows for rows, _ in self._files[name]["parts"]]
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return name in self._files
+
     def read(self, name: str, part: int) -> np.ndarray:
         """One part, read only.
 
@@ -86,6 +90,13 @@ class Step:
             RunError: when its bytes are not those that were written.  The task's manifest is removed, so that
                 the next run makes it again.
         """
+        found = self.intact(name, part)
+        if found is None:
+            raise corrupt(self.storage, self.folder, name, f"part {part}")
+        return found
+
+    def intact(self, name: str, part: int) -> np.ndarray | None:
+        """One part, read only; None when its bytes are not those that were written."""
         dtype, sizes = self.dtype(name), self.sizes(name)
         offset = sum(sizes[:part]) * dtype.itemsize
         source = self._open(name)
@@ -95,7 +106,7 @@ class Step:
         finally:
             source.close()
         if len(data) != sizes[part] * dtype.itemsize or _digest(data) != self._files[name]["parts"][part][1]:
-            raise corrupt(self.storage, self.folder, name, f"part {part}")
+            return None
         return np.frombuffer(data, dtype)
 
     def concatenate(self, name: str, parts: Iterable[int]) -> np.ndarray:

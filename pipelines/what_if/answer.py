@@ -17,7 +17,7 @@ from pipelines.what_if.samples import samples_of
 
 _UNMEASURED = "a rule lets them pass now that stopped them, and this stage never measured them"
 _UNCOMPARED = "every rule lets them pass now, and they were never compared with other documents"
-_UNPAIRED = "the kept document that they repeat goes, or one of theirs may return, and other pairs are not stored"
+_UNPAIRED = "the kept document that they repeat goes, or one of theirs may return, and not all of their pairs are known"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Deduplication of a small run once more, from its published texts.
 
-It tells what the ledger cannot: which pairs there are besides those of a duplicate and its witness.
+It tells what stored pairs cannot: the pairs of documents of a large family that were both not kept; and all that are
+not those of a duplicate and its witness, where a run has no evidence any more.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.look import FinishedRun
-from pipelines.what_if.duplicates import Codes
+from pipelines.what_if.codes import Codes
 from pipelines.what_if.order import priority_of, ranks
 from pipelines.what_if.records import Records
 from pipelines.what_if.texts import texts_by_row
@@ -32,7 +33,7 @@ def compare_again(run: FinishedRun, records: Records, after: np.ndarray, codes: 
         would have to be compared.
     """
     parameters = run.run["recipe"]["deduplication"]
-    left = records.among(after, (codes.kept, codes.exact, codes.near))
+    left = codes.are_left(after)
     if np.count_nonzero(left) > MOST_DOCUMENTS:
         return None
     rows = np.flatnonzero(left)

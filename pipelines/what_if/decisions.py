@@ -10,8 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.look import FinishedRun
+from pipelines.what_if.codes import Codes
 from pipelines.what_if.compare import compare_again
-from pipelines.what_if.duplicates import Codes, settle_duplicates
+from pipelines.what_if.duplicates import settle_duplicates
+from pipelines.what_if.evidence import evidence_of
+from pipelines.what_if.ledger_only import settle_by_ledger
 from pipelines.what_if.order import priority_of
 from pipelines.what_if.question import Asked, ask, remembered_stages
 from pipelines.what_if.records import UNDETERMINED, Chunk, Records
@@ -61,8 +64,13 @@ def decide_again(run: FinishedRun, thresholds: Mapping[str, Any]) -> Decided:
 
 def _deduplicated(run: FinishedRun, records: Records, after: np.ndarray) -> np.ndarray:
     codes = Codes.of(records)
-    settled = after.copy()
-    settle_duplicates(records, settled, priority_of(run.run))
+    if not ((records.before == codes.kept) & (after != codes.kept)).any():
+        return after
+    settled, evidence = after.copy(), evidence_of(run, records)
+    if evidence is not None:
+        settle_duplicates(evidence, records.before, settled, codes)
+    else:
+        settle_by_ledger(records, settled, priority_of(run.run))
     if (settled == codes.unknown).any():
         compared = compare_again(run, records, after, codes)
         return settled if compared is None else compared

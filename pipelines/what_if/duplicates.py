@@ -1,158 +1,90 @@
-"""What a change does to duplicates, as far as the ledger knows.
+"""What a change does to duplicates, decided again from the pairs that the run proved.
 
-A run stores no pairs.  Of each duplicate the ledger names one kept witness, and of each document its component.  From
-these follows, without any text:
+Let E be the pairs above the threshold that share a band fingerprint.  Whatever documents there are, a run keeps what
+the greedy pass over E keeps, each exact copy behind the first of its text (:mod:`curation.duplicates.candidates`).
+E is a matter of two texts alone.  So without the documents that leave, a run decides by the pairs of E among those
+that remain, in the same order; and this is what happens here:
 
-* A duplicate that goes takes nothing with it: a document that was not kept has removed nobody.
-* A duplicate whose witness stays before it stays a duplicate.
-* A kept document that goes leaves its place to the next of its exact copies: the pairs of one are those of all.
-* A duplicate of an earlier corpus stays one.
+* A document that goes takes its pairs with it, unless it has exact copies: the pairs of one are those of all, and the
+  first copy that remains stands for them, at its own place in the order.
+* Documents of earlier corpora stay and come first.
+* Only where a *kept* document goes can anything change: one that was not kept had removed nobody.  And nothing changes
+  but in the component of such a document, as joined by pairs, copies and families.
 
-A near-duplicate without its witness may be kept, or may resemble another document: it is undetermined, and so is all
-of its component that comes behind it.
+The run stored all pairs of E, with one exception.  Documents of large buckets were compared with those before them
+that were kept, and with no others.  Joined where they share a large bucket, they make families.  So a pair of E may be
+missing just if both documents belong to one family and the first of them, in the run's own order, was not kept.  (A
+copy that stands for its text may come later in the order than the first one did: what was compared is a matter of
+where that one stood.)  Hence three values, by induction over the order:
+
+* *Removed*: a known pair joins it with a document before it that is surely kept.
+* *Kept*: every document before it with which it may be a pair is surely removed: all known partners, and all of its
+  family whose pair with it may be missing.
+* *Undetermined*: neither.  A known partner before it is undetermined, or one of its family that may be its partner
+  without anybody knowing is kept or undetermined: one of the two had been a duplicate and now may stay.
+
+Nothing is undetermined outside of families, nor in a family whose duplicates all remain duplicates.  The copies of an
+undetermined document go in any case; they are called exact copies of it.
+
+One thing escapes: a pair that large buckets alone brought together was not held against its signatures, which reject
+fewer than one in 100,000 of the pairs at the threshold.  Should its bucket become a small one, a run might lose it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from curation.batch import text_buffers
-from pipelines.ledger import DUPLICATE, KEPT
-from pipelines.what_if.order import ranks
-from pipelines.what_if.records import UNDETERMINED, Chunk, Records
-
-ID_CHARACTERS = 32
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
-_LAST = np.iinfo(np.int64).max
+from pipelines.what_if.codes import Codes
+from pipelines.what_if.evidence import Evidence
+from pipelines.what_if.greedy import KEPT, REMOVED, Families, keep_again
 
 
-@dataclass(frozen=True)
-class Codes:
-    """Codes of the reasons that deduplication gives."""
-
-    kept: int
-    exact: int
-    near: int
-    unknown: int
-
-    @classmethod
-    def of(cls, records: Records) -> Codes:
-        """Those of some records."""
-        return cls(
-            records.code_of(KEPT),
-            records.code_of(DUPLICATE, "deduplication", "exact"),
-            records.code_of(DUPLICATE, "deduplication", "near"),
-            records.code_of(UNDETERMINED, "deduplication"),
-        )
-
-
-def settle_duplicates(records: Records, after: np.ndarray, priority: Sequence[tuple[str, str]]) -> None:
+def settle_duplicates(evidence: Evidence, before: np.ndarray, after: np.ndarray, codes: Codes) -> None:
     """Decide again about the components of kept documents that go.
 
     Args:
+        before: code of each record.
         after: codes by which documents went or stay, duplicates as the run had them; changed in place.
-        priority: columns and directions.
     """
-    codes = Codes.of(records)
-    gone = (records.before == codes.kept) & (after != codes.kept)
-    if not gone.any():
+    documents = _shaken(evidence, before, after, codes)
+    if not len(documents):
         return
-    components = dict(zip(records.chunks, records.over_chunks(lambda chunk: _components(records, chunk)), strict=True))
-    shaken = _Shaken(np.concatenate([c.hashes[gone[chunk.span][c.rows]] for chunk, c in components.items()]))
-    columns = list(dict.fromkeys(["id", "witness", "witness_dataset", *(name for name, _ in priority)]))
-
-    def members(chunk: Chunk) -> tuple[Components, pa.Table | None]:
-        found = components.pop(chunk)
-        left = records.among(after[chunk.span], (codes.kept, codes.exact, codes.near))
-        chosen = shaken.have(found.hashes) & left[found.rows]
-        rows = found.rows[chosen]
-        table = records.read(chunk, columns).take(pa.array(rows)) if len(rows) else None
-        return Components(rows + chunk.first, found.hashes[chosen]), table
-
-    parts = records.over_chunks(members)
-    rows = np.concatenate([part.rows for part, _ in parts])
-    tables = [table for _, table in parts if table is not None]
-    if tables:
-        component = np.concatenate([part.hashes for part, _ in parts])
-        after[rows] = decided(pa.concat_tables(tables), component, after[rows], codes, priority)
-
-
-@dataclass(frozen=True)
-class Components:
-    """Documents that are not alone in their components.
-
-    Attributes:
-        rows: ``int64[m]``, rising.
-        hashes: ``uint64[m]``, of the names of their components, which are told apart by them.  Should two be one by
-            chance, they are decided together, which may leave more undetermined, never less.
-    """
-
-    rows: np.ndarray
-    hashes: np.ndarray
+    count, rows = len(documents), evidence.rows[documents]
+    place = np.full(len(evidence.rows), -1)
+    place[documents] = np.arange(count)
+    head, own = place[evidence.head[documents]], rows >= 0
+    left = np.flatnonzero(~own | codes.are_left(after[rows]))
+    first = np.full(count, -1)  # that is left of each head's copies
+    first[head[left[::-1]]] = left[::-1]
+    heads = np.flatnonzero(first >= 0)
+    heads = heads[np.argsort(first[heads])]
+    number = np.full(count, -1)  # of each head, in the order of those that stand for its text now
+    number[heads] = np.arange(len(heads))
+    state = keep_again(
+        *_pairs(evidence, place, number[head]),
+        pinned=~own[heads],
+        families=Families(evidence.family[documents[heads]], heads, ~own[heads] | (before[rows[heads]] == codes.kept)),
+    )
+    asked = left[own[left]]
+    found = state[number[head[asked]]]
+    leads = np.where(found == KEPT, codes.kept, codes.unknown)
+    stays = np.where(first[head[asked]] == asked, leads, codes.exact)
+    after[rows[asked]] = np.where(found == REMOVED, codes.near, stays)
 
 
-def _components(records: Records, chunk: Chunk) -> Components:
-    column = records.read(chunk, ["cluster"]).column(0).combine_chunks()
-    rows = np.flatnonzero(np.asarray(column.is_valid())).astype(np.uint32)
-    text, offsets = text_buffers(pc.drop_null(column))
-    ids = text[offsets[0] : offsets[-1]].reshape(-1, ID_CHARACTERS)
-    first, second = (np.ascontiguousarray(ids[:, at : at + 8]).view("<u8").reshape(-1) * _MIXER for at in (0, 8))
-    return Components(rows, first ^ (second >> np.uint64(32)) ^ (second << np.uint64(32)))
+def _shaken(evidence: Evidence, before: np.ndarray, after: np.ndarray, codes: Codes) -> np.ndarray:
+    """Documents of components that lose a kept one, rising."""
+    own = np.flatnonzero(evidence.rows >= 0)
+    rows = evidence.rows[own]
+    gone = own[(before[rows] == codes.kept) & ~codes.are_left(after[rows])]
+    shaken = np.zeros(len(evidence.rows), bool)
+    shaken[evidence.component[gone]] = True
+    return np.flatnonzero(shaken[evidence.component])
 
 
-class _Shaken:
-    """Components that lose a kept document; a table of bits sorts out nearly all others before any search."""
-
-    def __init__(self, hashes: np.ndarray) -> None:
-        self._hashes = np.sort(hashes)
-        self._table = np.zeros(1 << 24, bool)
-        self._table[self._hashes >> np.uint64(40)] = True
-
-    def have(self, hashes: np.ndarray) -> np.ndarray:
-        """Which are among them, ``bool[n]``."""
-        result = np.asarray(self._table[hashes >> np.uint64(40)])
-        some = hashes[result]
-        if len(some):
-            place = np.minimum(np.searchsorted(self._hashes, some), len(self._hashes) - 1)
-            result[result] = self._hashes[place] == some
-        return result
-
-
-def decided(
-    table: pa.Table, component: np.ndarray, state: np.ndarray, codes: Codes, priority: Sequence[tuple[str, str]]
-) -> np.ndarray:
-    """Codes of the documents that are left of whole components.
-
-    Args:
-        table: id, witness, witness_dataset and the columns of the priority.
-        component: hash of each document's component.
-        state: code of each before: kept, exact or near.
-    """
-    rank = ranks(table, priority)
-    own = np.asarray(table.column("witness_dataset").is_null())
-    _, cluster = np.unique(component, return_inverse=True)
-    # The kept document of its run that decided about it: itself, or its witness.
-    keeper = _numbered(pc.coalesce(table.column("witness"), table.column("id")))
-    heir = (state == codes.kept) | ((state == codes.exact) & own)
-    head = np.full(keeper.max() + 1, _LAST)
-    np.minimum.at(head, keeper[heir], rank[heir])
-    near = (state == codes.near) & own
-    loose = near & (head[keeper] >= rank)
-    first = np.full(cluster.max() + 1, _LAST)
-    np.minimum.at(first, cluster[loose], rank[loose])
-    unsure = head[keeper] > first[cluster]
-    leads = heir & (head[keeper] == rank)
-    result = state.copy()
-    result[heir] = np.where(leads, codes.kept, codes.exact)[heir]
-    result[(leads | near) & unsure] = codes.unknown
-    return result
-
-
-def _numbered(column: pa.ChunkedArray) -> np.ndarray:
-    """Equal words as equal numbers from 0."""
-    return np.asarray(column.combine_chunks().dictionary_encode().indices).astype(np.int64)
+def _pairs(evidence: Evidence, place: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs among what is left, by the numbers of their texts, the earlier one first."""
+    inside = np.flatnonzero(place[evidence.right] >= 0)
+    left, right = (number[place[side[inside]]] for side in (evidence.left, evidence.right))
+    there = (left >= 0) & (right >= 0)
+    return np.minimum(left, right)[there], np.maximum(left, right)[there]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import oracle
@@ -17,7 +18,7 @@ from curation.duplicates.find import find_duplicates
 from curation.errors import InputError, RunError
 from pipelines import index as index_module
 from pipelines.deduplication import large, order, pairs, steps, work
-from pipelines.deduplication.records import StepWriter
+from pipelines.deduplication.records import Step, StepWriter
 from pipelines.index import Index, prepare_earlier
 from pipelines.mill import mill_shard
 from pipelines.recipe import load_recipe
@@ -79,6 +80,39 @@ def decided(output: Path) -> list[tuple[Any, ...]]:
     return sorted(tuple(row[name] for name in columns) for row in ledger_of(output).values())
 
 
+def evidence_agrees(output: Path, sets: dict[str, set[str]]) -> None:
+    """Stored documents are those of the ledger, pairs are true, and they hold what the ledger says of duplicates."""
+    folder = json.loads((output / "run.json").read_text())["deduplication_key"]
+    step = Step(Storage(str(output)), f"deduplication/{folder}")
+    whole = {name: step.concatenate(name, range(len(step.sizes(name)))) for name in ("documents", "ids", "pairs")}
+    documents, ids = whole["documents"], [bytes(id_).hex() for id_ in whole["ids"]["id"]]
+    left = [
+        [row["id"] for row in pq.read_table(file).to_pylist() if row["verdict"] in ("kept", "duplicate")]
+        for file in sorted((output / "ledger").glob("*.parquet"))
+    ]
+    head = dict(zip(ids, (ids[place] for place in documents["head"]), strict=True))
+    for id_, document in zip(ids, documents, strict=True):
+        assert document["origin"] or left[document["shard"]][document["row"]] == id_
+    component = documents["component"]
+    assert (component == component[documents["head"]]).all()
+    families = documents["family"]
+    assert all(len(set(component[families == family])) == 1 for family in set(families) - {0})
+    known = set()
+    for pair in whole["pairs"]:
+        one, other = ids[pair["left"]], ids[pair["right"]]
+        assert component[pair["left"]] == component[pair["right"]]
+        assert pair["shared"] == len(sets[one] & sets[other]) and pair["union"] == len(sets[one] | sets[other])
+        assert 5 * pair["shared"] > 4 * pair["union"] and head[other] == other
+        known.add((head[one], other))
+    order = whole["pairs"]["right"].astype(np.int64) << 32 | whole["pairs"]["left"]
+    assert (np.diff(order) > 0).all() and (whole["pairs"]["left"] < whole["pairs"]["right"]).all()
+    for id_, row in ledger_of(output).items():
+        if row["rule"] == "exact":
+            assert head[id_] == head[row["witness"]]
+        elif row["rule"] == "near":
+            assert (head[row["witness"]], head[id_]) in known
+
+
 def texts_of(output: Path) -> dict[str, str]:
     return {row["id"]: row["text"] for folder in ("corpus", "dropped") for row in rows(output, folder)}
 
@@ -125,6 +159,7 @@ def test_as_in_memory_and_by_brute_force(seed: int, tmp_path: Path, tiny: None) 
     truth = oracle.all_pairs([found[id_] for id_ in ledger], Fraction(4, 5))
     judgement = oracle.judge(truth, np.array([row["verdict"] == "kept" for row in ledger.values()]))
     assert judgement.pairs > 80 and judgement.orphans == 0 and judgement.surviving <= judgement.pairs * 0.002
+    evidence_agrees(tmp_path / "out", {id_: oracle.shingles(found[id_]) for id_ in ledger})
     assert len(verify_run(str(tmp_path / "out"))) == 6
 
 
@@ -143,7 +178,7 @@ def test_however_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_steps_leave_nothing_behind(tmp_path: Path) -> None:
     run_recipe(recipe(tmp_path), shards_of(tmp_path, texts(5), 2), tmp_path / "out")
     assert {path.name for path in (tmp_path / "out" / "deduplication").rglob("*") if path.is_file()} == {
-        "outcome.records", "manifest.json",
+        "outcome.records", "documents.records", "ids.records", "pairs.records", "manifest.json",
     }  # fmt: skip
 
 
@@ -190,6 +225,7 @@ def test_a_second_night(indexed: str, tmp_path: Path, tiny: None) -> None:
         "first",
         "half",
     }
+    evidence_agrees(tmp_path / "night2", sets)
     assert len(verify_run(str(tmp_path / "night2"))) == 6
 
 

@@ -12,13 +12,14 @@ from unittest.mock import patch
 import pytest
 import yaml
 
+from pipelines.ledger import DUPLICATE, KEPT
 from pipelines.look import FinishedRun
 from pipelines.recipe import load_recipe
 from pipelines.reuse import reuse
 from pipelines.thresholds import with_thresholds
-from pipelines.what_if import compare
+from pipelines.what_if import compare, decisions
 from pipelines.what_if.answer import WhatIf, what_if
-from pipelines.what_if.decisions import kept_ids, undetermined_ids
+from pipelines.what_if.decisions import decide_again, kept_ids, undetermined_ids
 from tests.support.runs import rows, run_recipe, write_recipe
 
 Agree = Callable[[Path, list[Path], Path, Mapping[str, Any]], list[WhatIf]]
@@ -36,20 +37,32 @@ def fork(recipe: Path, shards: list[Path], output: Path, thresholds: Mapping[str
 
 
 def agree_with_fork(recipe: Path, shards: list[Path], output: Path, thresholds: Mapping[str, Any]) -> list[WhatIf]:
-    """Ask with texts and without, run, compare document by document."""
+    """Ask with evidence and texts, with evidence, and with the ledger alone; run; compare document by document."""
     target = fork(recipe, shards, output, thresholds)
     before = {row["id"]: row for row in rows(output)}
     after = {row["id"]: row for row in rows(target)}
-    answers = []
-    for most in (compare.MOST_DOCUMENTS, 0):
-        with patch.object(compare, "MOST_DOCUMENTS", most):
-            answers.append(_agreed(FinishedRun(str(output)), FinishedRun(str(target)), thresholds, before, after))
+    runs = FinishedRun(str(output)), FinishedRun(str(target))
+    answers = [_agreed(*runs, thresholds, before, after)]
+    with patch.object(compare, "MOST_DOCUMENTS", 0):
+        answers.append(_agreed(*runs, thresholds, before, after))
+        with patch.object(decisions, "evidence_of", lambda *_: None):
+            answers.append(_agreed(*runs, thresholds, before, after, sure=False))
     return answers
+
+
+def fates(run: FinishedRun, thresholds: Mapping[str, Any]) -> dict[str, tuple[str, str | None, str | None]]:
+    """Verdict, stage and rule that an answer gives to each record, by id."""
+    decided = decide_again(run, thresholds)
+    ids = [id_ for chunk in decided.records.chunks for id_ in decided.records.read(chunk, ["id"])["id"].to_pylist()]
+    reasons = [decided.records.reasons[code] for code in decided.after]
+    found = {id_: (r.verdict, r.stage or None, r.rule or None) for id_, r in zip(ids, reasons, strict=True)}
+    assert len(found) == len(reasons)
+    return found
 
 
 def _agreed(
     asked: FinishedRun, forked: FinishedRun, thresholds: Mapping[str, Any], before: dict[str, Any],
-    after: dict[str, Any],
+    after: dict[str, Any], sure: bool = True,
 ) -> WhatIf:  # fmt: skip
     answer = what_if(asked, thresholds)
     kept, unknown = set(kept_ids(asked, thresholds)), set(undetermined_ids(asked, thresholds))
@@ -65,8 +78,18 @@ def _agreed(
     assert {before[id_]["verdict"] for id_ in truth - kept - unknown} <= {"duplicate"}
     if asked.run["recipe"]["deduplication"] is None:
         assert kept == truth - unknown
+    said = fates(asked, thresholds)
+    if sure and {why["stage"] for why in answer.why} <= {"deduplication"}:
+        # No document is there that the run did not compare: what is determined is what the fork decides.  (The
+        # ledger alone does not know what one that is undetermined may resemble.)
+        assert {id_: after[id_]["verdict"] for id_ in said.keys() - unknown} == {
+            id_: said[id_][0] for id_ in said.keys() - unknown
+        }
     if answer.exact:
+        assert said == {id_: (row["verdict"], row["stage"], row["rule"]) for id_, row in after.items()}
         _same_counts(answer, forked, after)
+    assert {verdict for verdict, stage, _ in said.values() if stage is None} <= {KEPT}
+    assert {stage for verdict, stage, _ in said.values() if verdict == DUPLICATE} <= {"deduplication"}
     return answer
 
 

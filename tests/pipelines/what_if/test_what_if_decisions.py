@@ -17,8 +17,9 @@ from curation.errors import InputError
 from pipelines.deduplication.order import _keys
 from pipelines.look import FinishedRun
 from pipelines.what_if.answer import what_if
+from pipelines.what_if.codes import Codes
 from pipelines.what_if.decisions import kept_ids, undetermined_ids
-from pipelines.what_if.duplicates import Codes, decided
+from pipelines.what_if.ledger_only import decided
 from pipelines.what_if.order import ranks
 from pipelines.what_if.question import ask, remembered_stages
 from pipelines.what_if.records import Records
