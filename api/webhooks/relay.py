@@ -125,7 +125,6 @@ class Relay:
             connection.execute(delete(deliveries).where(old, deliveries.c.state == "delivered"))
 
 
-
 def body_of(body: Mapping[str, Any]) -> bytes:
     """What is sent and signed."""
     return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
