@@ -281,7 +281,7 @@ def _paths_outside(value: Any, root: Path, at: tuple[str | int, ...] = ()) -> li
         return [(at, "a path holds no NUL")]
     inside = os.path.realpath(root / value).startswith(os.path.realpath(root).rstrip("/") + "/")
     if value.is_absolute() or ".." in value.parts or not inside:
-        return [(at, "a model lies below the folder of models; give its path relative to that")]
+        return [(at, "it lies below the folder of models; give its path relative to that")]
     return []
 
 

@@ -19,6 +19,7 @@ STAGES: dict[str, str] = {
     "personal-data": "curation.personal_data:PersonalData",
     "perplexity": "curation.perplexity:Perplexity",
     "domain": "curation.domain:Domain",
+    "decontamination": "curation.decontamination:Decontamination",
 }
 
 
