@@ -11,17 +11,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import MEDIA_TYPE, Problem, document, internal
+from api.problems import MEDIA_TYPE, Fault, Problem, document, internal
 from api.settings import LOOPBACK_HOSTS, Settings
 from api.store.ids import new_id
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 MAX_JSON_DEPTH = 64
+MAX_PARAMETERS = 100  # of a query
 PROBES = ("/healthz", "/readyz", "/metrics")  # asked all the time
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -110,6 +111,7 @@ class Guard:
             raise Problem("misdirected-host", "set GRISTMILL_ALLOWED_HOSTS if the service goes by this name")
         if "\x00" in scope["path"]:  # no database and no file holds it
             raise Problem("malformed-request", "a path holds no NUL")
+        _check_query(scope["query_string"])
         if scope["method"] not in SAFE and not headers.get("authorization"):
             self._check_origin(headers)
         client = (scope.get("client") or ("", 0))[0]
@@ -124,6 +126,17 @@ class Guard:
             raise Problem("foreign-origin")
         if origin is None and site not in (None, "same-origin", "none"):
             raise Problem("foreign-origin")
+
+
+def _check_query(query: bytes) -> None:
+    """Every parameter stands there once: of two, nobody could say which counts."""
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    repeated = {name for name in names if names.count(name) > 1} if len(names) <= MAX_PARAMETERS else set(names)
+    if repeated:
+        known = sorted(name for name in repeated if re.fullmatch("[a-z_]{1,50}", name))
+        message = f"a parameter stands there once, and there are {MAX_PARAMETERS} at most"
+        where = f"query/{known[0]}" if known else "query"
+        raise Problem("invalid", message, [Fault(pointer=where, code="repeated", message=message)])
 
 
 def _method(method: str) -> str:

@@ -1189,3 +1189,13 @@ def test_no_secret_gets_out(
         rows["webhooks"] = rows["webhooks"].replace(hook["secret"], "")  # has to be known, to sign with
         for secret, (table, said) in itertools.product(secrets, rows.items()):
             assert secret not in said, table
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [("limit=1&limit=2", "query/limit"), ("actor=a&limit=1&actor=b", "query/actor"), ("%00=1&%00=2", "query"),
+     ("&".join(f"a{n}=1" for n in range(101)), "query")],
+)  # fmt: skip
+def test_a_query_says_each_thing_once(client: TestClient, query: str, pointer: str) -> None:
+    assert pointers(client.get(f"/api/v1/audit?{query}")) == [pointer]
+    assert client.get("/api/v1/audit?limit=1&actor=a").status_code == 200
