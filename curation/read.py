@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pydantic import Field, field_validator
 from curation.batch import Batch
 from curation.errors import DocumentError
 from curation.record import Record
+from curation.sources import ReadLimits, SourceOptions, read_records
 from curation.stage import Measured, Parameters, Rule, Stage, measure_field
 
 DOCUMENT_KINDS = frozenset({"response", "resource", "conversion", "document"})
@@ -67,7 +69,26 @@ class ReadParameters(Parameters):
         return types
 
 
-class Read(Stage):
+class Reader(Stage):
+    """The first stage of a recipe: it makes tables of what a shard holds."""
+
+    @abstractmethod
+    def tables(self, stream: BinaryIO, name: str, size: int, identity: str) -> Iterator[pa.Table]:
+        """What a shard holds, in batches and in its order.
+
+        Args:
+            stream: the shard's bytes, seekable, at offset 0.
+            name: decides the format.
+            size: in bytes.
+            identity: of the shard; ids derive from it and from places.
+
+        Yields:
+            Tables with the columns of ``schema``, ``error_class`` and ``error_detail``, and transient ones that only
+            the second stage sees.
+        """
+
+
+class Read(Reader):
     """Facts about each record; what is no document ends here under its own rule."""
 
     name: ClassVar[str] = "read"
@@ -120,6 +141,21 @@ class Read(Stage):
             if error is not None
         }
         return Measured(columns, errors=errors)
+
+    def tables(self, stream: BinaryIO, name: str, size: int, identity: str) -> Iterator[pa.Table]:
+        """The records of a shard, pages included; see ``batches`` for the columns."""
+        given = self.parameters
+        longest = given.max_record_bytes  # a document is a document, whatever it lies in
+        limits = ReadLimits(max_record_bytes=longest, max_line_bytes=longest, max_row_bytes=longest)
+        options = SourceOptions(
+            text_field=given.text_field,
+            html_field=given.html_field,
+            id_field=given.id_field,
+            url_field=given.url_field,
+            date_field=given.date_field,
+            verify_digests=given.verify_digests,
+        )
+        yield from self.batches(read_records(stream, name, size, limits, options), identity)
 
     def batches(self, records: Iterable[Record], identity: str) -> Iterator[pa.Table]:
         """Group records into tables.

@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from curation.errors import InputError, RunError
 from curation.stage import Rule
+from pipelines.corpora import CORPORA
 from pipelines.registry import suggestion
 from pipelines.rows import Rows
 from pipelines.storage import Storage
@@ -43,6 +44,15 @@ class FinishedRun:
             raise RunError(
                 f"{self.storage.path(name)} cannot be read ({error}); delete it and run the same command again"
             ) from None
+
+    @property
+    def kind(self) -> str:
+        """Of what it made: ``corpus``, ``preferences`` or ``instructions``."""
+        return str(self.run["recipe"].get("entries", {}).get("kind", "corpus"))
+
+    def corpus(self) -> Rows:
+        """The rows of what it published."""
+        return Rows(self.storage, self.manifest["files"], "corpus", CORPORA[self.kind].id_name)  # type: ignore[index]
 
     def table(self, folder: str) -> ds.Dataset:
         """``ledger``, ``corpus`` or ``dropped`` as an Arrow dataset."""
@@ -139,13 +149,12 @@ class FinishedRun:
 
     def texts(self, ids: Sequence[str]) -> dict[str, str]:
         """Texts of documents, kept or not, as far as the recipe's retention has them."""
-        texts: dict[str, str] = {}
-        for folder in ("corpus", "dropped"):
-            rows = Rows(self.storage, self.manifest["files"], folder)  # type: ignore[index]
-            wanted = [id_ for id_ in dict.fromkeys(ids) if id_ not in texts]
-            found = rows.rows(rows.places(wanted), ["id", "text"])
-            texts |= {row["id"]: row["text"] for row in found}
-        return texts
+        kept, published = self.corpus(), CORPORA[self.kind]
+        found = kept.rows(kept.places(list(dict.fromkeys(ids))), [kept.id_name, *published.text_columns])
+        texts = {row[kept.id_name]: published.text(row) for row in found}
+        rest = [id_ for id_ in dict.fromkeys(ids) if id_ not in texts]
+        dropped = Rows(self.storage, self.manifest["files"], "dropped")  # type: ignore[index]
+        return texts | {row["id"]: row["text"] for row in dropped.rows(dropped.places(rest), ["id", "text"])}
 
     def with_texts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows with the ``text`` of each, None where it was not retained."""

@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from curation.batch import Batch
 from curation.errors import RunError
-from curation.read import TRANSIENT, Read
-from curation.sources import ReadLimits, SourceOptions, read_records
+from curation.read import TRANSIENT, Reader
 from pipelines.inputs import Shard
 from pipelines.measures import (
     MeasureReader,
@@ -113,27 +112,15 @@ def _compute(
 
 
 def read_shard(plan: Plan, shard: Shard) -> Iterator[pa.Table]:
-    """The records of a shard in batches, pages included; see ``Read.batches`` for the columns."""
-    read = plan.stages[0]
-    assert isinstance(read, Read)
-    parameters = read.parameters
-    longest = parameters.max_record_bytes  # a document is a document, whatever it lies in
-    limits = ReadLimits(max_record_bytes=longest, max_line_bytes=longest, max_row_bytes=longest)
-    options = SourceOptions(
-        text_field=parameters.text_field,
-        html_field=parameters.html_field,
-        id_field=parameters.id_field,
-        url_field=parameters.url_field,
-        date_field=parameters.date_field,
-        verify_digests=parameters.verify_digests,
-    )
+    """What a shard holds in batches, with what only the next stage sees; see ``Reader.tables``."""
+    reader = plan.stages[0]
+    assert isinstance(reader, Reader)
     with shard.open() as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
         if size != shard.size:
             raise RunError(f"{shard.uri} changed while the run went on: {shard.size} bytes before, {size} now")
-        records = read_records(stream, shard.uri, shard.size, limits, options)
-        yield from read.batches(records, shard.identity)
+        yield from reader.tables(stream, shard.uri, shard.size, shard.identity)
 
 
 def _stored(reader: MeasureReader) -> Iterator[pa.Table]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.entry_size import EntrySize, EntryTokens
 from curation.size import Size, SizeParameters
 from curation.stage import Parameters, Stage
 from pipelines.canonical import key_of
@@ -147,9 +148,11 @@ def make_plan(
         versions: of the earlier corpora that count; None for all that the recipe's indexes hold.
         output: root of the run, whose own corpus is no earlier one.
     """
-    read, extraction, *rest = recipe.stages
-    sketch = Sketch.of(recipe.recipe.deduplication)
-    stages = (read, extraction, Size(SizeParameters()), *rest, sketch)
+    read, first, *rest = recipe.stages
+    if recipe.recipe.entries:
+        stages = (read, first, EntrySize(SizeParameters()), *rest, EntryTokens(SizeParameters()))
+    else:
+        stages = (read, first, Size(SizeParameters()), *rest, Sketch.of(recipe.recipe.deduplication))
     return Plan(recipe, stages, tuple(shards), open_earlier(recipe, versions, output))
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from curation.batch import Batch
 from pipelines.canonical import pretty_json
 from pipelines.card import dataset_card
+from pipelines.corpora import CORPORA
 from pipelines.decisions import shard_decisions
 from pipelines.funnel import check_funnel
 from pipelines.inputs import Shard
@@ -24,7 +25,7 @@ from pipelines.plan import Plan
 from pipelines.recipe import Retention
 from pipelines.statistics import Counts, amount, measure_counts, merge, no_counts, stage_counts
 from pipelines.storage import MANIFEST, Storage, without_user
-from pipelines.tables import CORPUS, DROPPED, TableWriter
+from pipelines.tables import DROPPED, TableWriter
 
 PUBLICATION = "publication"
 
@@ -59,7 +60,8 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
     rows = {}
     with ExitStack() as stack:
         writers = {}
-        for folder, table_schema in (("corpus", CORPUS), ("ledger", schema), ("dropped", DROPPED)):
+        publisher = CORPORA[plan.recipe.recipe.kind]
+        for folder, table_schema in (("corpus", publisher.schema), ("ledger", schema), ("dropped", DROPPED)):
             writers[folder] = TableWriter(stack.enter_context(storage.writer(names[folder])), table_schema)
         for count, history, batch in replay(storage, links):
             left = np.arange(count)[_left(count, history)]
@@ -67,7 +69,7 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
             threshold = decisions.threshold
             ledger = ledger_batch(schema, shard.name, count, history, left, resolution, threshold)
             writers["ledger"].write(ledger)
-            writers["corpus"].write(_corpus(batch, resolution, shard))
+            writers["corpus"].write(publisher.table(batch, resolution, shard.name))
             writers["dropped"].write(_dropped(ledger, history, left, batch, resolution, plan.recipe.recipe.retention))
             statistics = merge(statistics, _batch_statistics(ledger, history, left, resolution))
         decisions.check()
@@ -134,16 +136,6 @@ def _left(count: int, history: Sequence[Settled]) -> np.ndarray:
     return left
 
 
-def _corpus(batch: Batch, resolution: Resolution, shard: Shard) -> pa.Table:
-    count = len(batch)
-    columns: dict[str, Any] = {name: batch.table.column(name) for name in batch.table.column_names}
-    columns["source"] = pa.array([shard.name] * count, pa.string())
-    columns["cluster_size"] = pa.array(resolution.cluster_size, pa.int32())
-    columns["copies"] = pa.array(resolution.copies, pa.int32())
-    arrays = [columns[f.name].cast(f.type) if f.name in columns else pa.nulls(count, f.type) for f in CORPUS]
-    return pa.Table.from_arrays(arrays, schema=CORPUS).filter(pa.array(resolution.kept))
-
-
 def _dropped(
     ledger: pa.Table, history: Sequence[Settled], left: np.ndarray, batch: Batch, resolution: Resolution,
     retention: Retention,
@@ -153,9 +145,10 @@ def _dropped(
     texts: list[pa.Array] = []
     for settled in history:
         gone = np.flatnonzero(~settled.survives)
-        if settled.text is not None and len(gone):
+        text = _text_before(settled)
+        if text is not None and len(gone):
             rows.append(settled.rows[gone])
-            texts.append(settled.text.take(pa.array(gone)))
+            texts.append(text.take(pa.array(gone)))
     duplicates = np.flatnonzero(~resolution.kept)
     if len(duplicates):
         rows.append(left[duplicates])
@@ -168,6 +161,13 @@ def _dropped(
     if retention.dropped_texts == "sample":
         table = table.filter(_sampled(table.column("id"), retention.sample_share))
     return table
+
+
+def _text_before(settled: Settled) -> pa.Array | None:
+    """Texts as they came to a stage; what stages of entries make of them is the same in another spelling."""
+    if settled.text is None and settled.stage.name in ("pair", "instruction"):
+        return settled.measured.text
+    return settled.text
 
 
 def _sampled(ids: pa.ChunkedArray, share: float) -> pa.Array:

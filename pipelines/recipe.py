@@ -19,12 +19,15 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curation.errors import InputError
-from curation.read import Read, ReadParameters
+from curation.pair_stages.canonical import INSTRUCTION, PAIR
+from curation.read import Read, Reader, ReadParameters
+from curation.read_entries import EntryParameters, ReadEntries
 from curation.stage import Parameters, Stage
 from pipelines.registry import STAGES, stage_class, suggestion
 from pipelines.yaml_source import YamlSource, read_yaml
 
 PACKAGED = ("crawl", "fineweb", "ccnet")
+FIRST_STAGES = {"corpus": "extraction", "preferences": "pair", "instructions": "instruction"}
 FINEST_THRESHOLD = 10**6
 MODELS_VARIABLE = "GRISTMILL_MODELS"
 
@@ -111,22 +114,45 @@ class Limits(Section):
 
 
 class Recipe(Section):
-    """A whole recipe.  ``stages`` holds built stages' parameters by name, in order."""
+    """A whole recipe.  ``stages`` holds built stages' parameters by name, in order.
+
+    ``entries`` makes it one of preference pairs or instructions; ``read`` speaks of pages then, and is not asked.
+    """
 
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
     read: ReadParameters = ReadParameters()
+    entries: EntryParameters | None = None
     stages: tuple[dict[str, Any], ...]
     deduplication: Deduplication | None = Deduplication()
     retention: Retention = Retention()
     limits: Limits = Limits()
 
     @model_validator(mode="after")
-    def _extraction_comes_first(self) -> Self:
+    def _the_text_comes_first(self) -> Self:
         names = [stage.get("stage") for stage in self.stages]
-        if not names or names[0] != "extraction":
-            raise ValueError("the first stage must be 'extraction': it gives every document its text")
+        if names[:1] != [FIRST_STAGES[self.kind]]:
+            what = {"corpus": "document", "preferences": "pair", "instructions": "instruction"}[self.kind]
+            raise ValueError(f"the first stage must be {FIRST_STAGES[self.kind]!r}: it gives every {what} its text")
         return self
+
+    @model_validator(mode="after")
+    def _entries_are_compared_as_sets(self) -> Self:
+        if self.entries:
+            if "deduplication" in self.model_fields_set and self.deduplication is not None:
+                raise ValueError("entries are not deduplicated like pages; leave 'deduplication' away")
+            object.__setattr__(self, "deduplication", None)
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Of what it makes: ``corpus``, ``preferences`` or ``instructions``."""
+        return self.entries.kind if self.entries else "corpus"
+
+    @property
+    def reader(self) -> Reader:
+        """The stage before the first."""
+        return ReadEntries(self.entries) if self.entries else Read(self.read)
 
 
 @dataclass(frozen=True)
@@ -156,6 +182,7 @@ class LoadedRecipe:
     def expanded(self) -> dict[str, Any]:
         """The recipe with every default written out, as plain data."""
         plain = self.recipe.model_dump(mode="json")
+        del plain["read" if self.recipe.entries else "entries"]
         plain["stages"] = [
             {"stage": stage.name, **parameters.model_dump(mode="json")} for stage, parameters in self.entries[1:]
         ]
@@ -193,9 +220,11 @@ def build_recipe(source: YamlSource, models_root: Path) -> LoadedRecipe:
     for index, stage_name in enumerate(names):
         if stage_name in names[:index]:
             raise InputError(f"the stage {stage_name!r} stands here twice", source.where(("stages", index)))
+        _check_sides(recipe, built[index][1], ("stages", index), source)
     _check_columns(recipe, stages, source)
-    given = (recipe.read, *(parameters for _, parameters in built))
-    return LoadedRecipe(recipe, (Read(recipe.read), *stages), given, source, models_root)
+    reader = recipe.reader
+    given = (reader.parameters, *(parameters for _, parameters in built))
+    return LoadedRecipe(recipe, (reader, *stages), given, source, models_root)
 
 
 @dataclass(frozen=True)
@@ -243,7 +272,7 @@ def _stage_faults(
     try:
         if not isinstance(entry.get("stage"), str):
             return [Fault((*path, "stage"), "each entry of 'stages' needs a 'stage' with its name")]
-        cls = stage_class(entry["stage"], "recipe")
+        cls = _class_of(entry, "recipe")
     except InputError as error:
         return [Fault((*path, "stage"), error.message)]
     given = {name: value for name, value in entry.items() if name != "stage"}
@@ -316,7 +345,7 @@ def _build_stage(
         raise InputError("each entry of 'stages' needs a 'stage' with its name", source.where(path))
     if not isinstance(entry["stage"], str):
         raise InputError("the name of a stage is a word", source.where((*path, "stage")))
-    cls = stage_class(entry["stage"], source.where((*path, "stage")))
+    cls = _class_of(entry, source.where((*path, "stage")))
     given = {name: value for name, value in entry.items() if name != "stage"}
     try:
         parameters = cls.Parameters.model_validate(given)
@@ -326,6 +355,16 @@ def _build_stage(
         return cls(parameters.resolved(root)), parameters
     except InputError as error:
         raise InputError(error.message, error.where or source.where(path)) from None
+
+
+def _class_of(entry: Mapping[str, Any], where: str) -> type[Stage]:
+    """The class of a stage; with ``sides``, one that runs it on the sides of pairs or instructions."""
+    cls = stage_class(entry["stage"], where)
+    if "sides" not in entry or "sides" in cls.Parameters.model_fields:
+        return cls
+    from curation.pair_stages.sided import sided
+
+    return sided(cls)
 
 
 def _first_error(
@@ -362,11 +401,24 @@ def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[
     return list(model.model_fields)
 
 
+def _check_sides(recipe: Recipe, parameters: Parameters, path: tuple[str | int, ...], source: YamlSource) -> None:
+    """A stage runs on sides that the recipe's entries have; pages have none."""
+    sides = getattr(parameters, "sides", None)
+    if sides is None:
+        return
+    there = {"preferences": PAIR, "instructions": INSTRUCTION}.get(recipe.kind, ())
+    for side in sides:
+        if side not in there:
+            has = f"those of {recipe.kind} are {', '.join(there)}" if there else "pages have none"
+            raise InputError(f"there is no side {side!r}: {has}", source.where((*path, "sides")))
+
+
 def _check_columns(recipe: Recipe, stages: list[Stage], source: YamlSource) -> None:
     """No two stages may measure one column, and priorities must name columns that will exist and have an order."""
     owners: dict[str, str] = {}
-    schemas = [stage.schema for stage in (Read(recipe.read), *stages)]
-    for index, (stage, schema) in enumerate(zip((Read(recipe.read), *stages), schemas, strict=True)):
+    reader = recipe.reader
+    schemas = [stage.schema for stage in (reader, *stages)]
+    for index, (stage, schema) in enumerate(zip((reader, *stages), schemas, strict=True)):
         for column in schema.names:
             if column in owners:
                 message = f"stages {owners[column]!r} and {stage.name!r} both measure {column!r}"

@@ -19,6 +19,13 @@ STAGES: dict[str, str] = {
     "personal-data": "curation.personal_data:PersonalData",
     "perplexity": "curation.perplexity:Perplexity",
     "domain": "curation.domain:Domain",
+    "pair": "curation.pair_stages.pair:Pair",
+    "instruction": "curation.pair_stages.instruction:Instruction",
+    "language-agreement": "curation.pair_stages.agreement:LanguageAgreement",
+    "refusals": "curation.pair_stages.refusals:Refusals",
+    "prompt-leak": "curation.pair_stages.prompt_leak:PromptLeak",
+    "truncation": "curation.pair_stages.truncation:Truncation",
+    "flagged-words": "curation.pair_stages.flagged_words:FlaggedWords",
     "decontamination": "curation.decontamination:Decontamination",
 }
 

@@ -33,10 +33,12 @@ class Rows:
         storage: of the run.
         files: names of all its files.
         folder: ``ledger``, ``corpus`` or ``dropped``.
+        id_name: the column with the ids.
     """
 
-    def __init__(self, storage: Storage, files: Iterable[str], folder: str = "ledger") -> None:
+    def __init__(self, storage: Storage, files: Iterable[str], folder: str = "ledger", id_name: str = "id") -> None:
         self.storage = storage
+        self.id_name = id_name
         self._words = _WORDS if folder == "ledger" else []
         self.names = sorted(name for name in files if name.startswith(f"{folder}/"))
 
@@ -78,8 +80,8 @@ class Rows:
 
     def find(self, id_: str) -> dict[str, Any] | None:
         """The whole row of a document; None where there is none."""
-        for stretch in self.stretches(["id"]):
-            row = pc.index(stretch.table.column("id"), id_).as_py()
+        for stretch in self.stretches([self.id_name]):
+            row = pc.index(stretch.table.column(self.id_name), id_).as_py()
             if row >= 0:
                 return self.rows([(stretch.file, stretch.first + row)], self.schema.names)[0]
         return None
@@ -87,8 +89,8 @@ class Rows:
     def places(self, ids: Sequence[str]) -> list[Place]:
         """Where some documents are, in the order of the files; those that are not there are left out."""
         wanted, found = pa.array(list(ids), pa.string()), []
-        for stretch in self.stretches(["id"]) if ids else ():
-            there = pc.is_in(stretch.table.column("id"), value_set=wanted).to_numpy(zero_copy_only=False)
+        for stretch in self.stretches([self.id_name]) if ids else ():
+            there = pc.is_in(stretch.table.column(self.id_name), value_set=wanted).to_numpy(zero_copy_only=False)
             found += [(stretch.file, stretch.first + int(row)) for row in np.flatnonzero(there)]
             if len(found) == len(ids):
                 break

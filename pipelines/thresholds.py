@@ -62,7 +62,8 @@ def with_thresholds(recipe: LoadedRecipe, plain: Mapping[str, Any], thresholds: 
             )
             raise InputError(f"{name}: {why}")
         stage, parameter = places[name]
-        entry = changed.setdefault("read", {}) if stage == "read" else _entry(changed, stage)
+        section = "entries" if changed.get("entries") else "read"
+        entry = changed.setdefault(section, {}) if stage == "read" else _entry(changed, stage)
         entry[parameter] = threshold
     return changed
 

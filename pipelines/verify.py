@@ -182,7 +182,9 @@ def _by_shard(places: pa.Table) -> list[tuple[str, tuple[np.ndarray, np.ndarray]
 
 def _check_corpus(run: FinishedRun, deep: bool) -> str:
     kept = run.table("ledger").to_table(columns=["id"], filter=pc.field("verdict") == KEPT).column("id")
-    corpus = run.table("corpus").to_table(columns=["id"]).column("id")
+    table = run.table("corpus")
+    name = run.corpus().id_name if run.corpus().names else "id"
+    corpus = table.to_table(columns=[name]).column(name)
     if sorted(kept.to_pylist()) != sorted(corpus.to_pylist()):
         raise RunError("the ids in corpus/ are not those that the ledger calls kept")
     return f"corpus/ holds exactly the {len(corpus):,} documents that the ledger calls kept"

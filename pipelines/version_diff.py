@@ -37,13 +37,12 @@ def version_diff(first: FinishedRun, second: FinishedRun, samples: int) -> dict[
 
 
 def _corpus(run: FinishedRun) -> Rows:
-    assert run.manifest is not None
-    return Rows(run.storage, run.manifest["files"], "corpus")
+    return run.corpus()
 
 
 def _ids(rows: Rows) -> np.ndarray:
     """All ids, ``V16[n]``, ascending: 32 hexadecimal digits are 16 bytes."""
-    parts = [_packed(stretch.table.column("id")) for stretch in rows.stretches(["id"])]
+    parts = [_packed(stretch.table.column(rows.id_name)) for stretch in rows.stretches([rows.id_name])]
     return np.sort(np.concatenate(parts)) if parts else np.empty(0, "S16")
 
 

@@ -37,7 +37,8 @@ def forecast(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
     shards = find_shards(request["inputs"], on_progress=look, check=inside(request["roots"]))
     chosen = sorted(shards, key=lambda shard: hashlib.blake2b(shard.identity.encode()).digest())[:SHARDS]
     share = min(1.0, SAMPLED_BYTES / max(1, sum(shard.size for shard in chosen)))
-    request["recipe"] = {**request["recipe"], "read": {**request["recipe"].get("read", {}), "sample_share": share}}
+    section = "entries" if request["recipe"].get("entries") else "read"
+    request["recipe"] = {**request["recipe"], section: {**request["recipe"].get(section, {}), "sample_share": share}}
     loaded = loaded_recipe(request, work["models_root"], [])
     plan = make_plan(loaded, chosen)
     progress.phase("sampling", len(chosen))

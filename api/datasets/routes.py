@@ -30,7 +30,7 @@ from api.datasets.models import (
     VersionDiff,
     VersionPage,
 )
-from api.datasets.store import publish_run
+from api.datasets.store import kind_of, other_kind, publish_run
 from api.http import pages
 from api.http.context import Context, Ctx, Needs
 from api.http.models import NoNul
@@ -167,6 +167,10 @@ def publish_version(name: DatasetName, new: Publication, context: Ctx, principal
         run = store.find(connection, new.run)
     if run["kind"] != "curate" or run["state"] != SUCCEEDED or (run["result"] or {}).get("nothing_new"):
         raise Problem("conflict", f"only a finished corpus is published; this run of kind {run['kind']} has none")
+    with context.database.read() as connection:
+        other = other_kind(connection, name, kind_of(run["request"]))
+    if other is not None:
+        raise Problem("conflict", f"this dataset is of kind {other}, the run made {kind_of(run['request'])}")
     open_location(run["output"], run["result"]["manifest_digest"])  # what is not there is not published
     with context.database.write() as connection:
         now = context.database.now(connection)
@@ -182,14 +186,9 @@ def _is_name(name: str) -> bool:
 @router.get("/{name}/versions/{ref}", summary="One version, with its schema", responses=THERE)
 def get_version(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> VersionDetail:
     found = _find(context, name, ref)
-    fields = _corpus(found.open()).schema
+    fields = found.open().corpus().schema
     columns = [Column(name=f.name, type=str(f.type), description=_description(f)) for f in fields]
     return VersionDetail(**version_of(found), columns=columns)
-
-
-def _corpus(run: FinishedRun) -> Rows:
-    assert run.manifest is not None
-    return Rows(run.storage, run.manifest["files"], "corpus")
 
 
 def _description(field: Any) -> str | None:
@@ -265,7 +264,7 @@ def list_rows(
     found = _find(context, name, ref)
     filters = {"dataset": name, "version": found.version["number"]}
     place = pages.decode(cursor, filters, (int, int))
-    corpus, after = _corpus(found.open()), (place[0], place[1]) if place else None
+    corpus, after = found.open().corpus(), (place[0], place[1]) if place else None
     places = list(islice(_places(corpus, after), limit + 1))
     items = [_cut(row, full) for row in corpus.rows(places[:limit], corpus.schema.names)]
     following = pages.encode(list(places[limit - 1]), filters) if len(places) > limit else None
@@ -273,7 +272,7 @@ def list_rows(
 
 
 def _places(corpus: Rows, after: tuple[int, int] | None) -> Any:
-    for stretch in corpus.stretches(["id"], after):
+    for stretch in corpus.stretches([corpus.id_name], after):
         for row in range(stretch.first, stretch.first + stretch.table.num_rows):
             if after is None or (stretch.file, row) > after:
                 yield stretch.file, row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -17,7 +18,7 @@ def publish_run(connection: Connection, run: RowMapping, name: str, who: str, no
     Args:
         run: that succeeded.
     """
-    dataset = _dataset(connection, name, who, now)
+    dataset = _dataset(connection, name, kind_of(run["request"]), who, now)
     here = (dataset_versions.c.dataset_id == dataset["id"]) & (dataset_versions.c.run_id == run["id"])
     known = connection.execute(select(dataset_versions).where(here)).mappings().one_or_none()
     if known is not None:
@@ -38,11 +39,23 @@ def publish_run(connection: Connection, run: RowMapping, name: str, who: str, no
     return connection.execute(select(dataset_versions).where(here)).mappings().one()
 
 
-def _dataset(connection: Connection, name: str, who: str, now: int) -> Any:
+def kind_of(request: Mapping[str, Any]) -> str:
+    """Of what a request makes: ``corpus``, ``preferences`` or ``instructions``."""
+    entries = request.get("recipe", {}).get("entries")
+    return str(entries["kind"]) if entries else "corpus"
+
+
+def other_kind(connection: Connection, name: str, kind: str) -> str | None:
+    """The kind of a dataset that is there already, if it is another one: versions of a dataset are alike."""
+    known = connection.execute(select(datasets.c.kind).where(datasets.c.name == name)).scalar_one_or_none()
+    return known if known not in (None, kind) else None
+
+
+def _dataset(connection: Connection, name: str, kind: str, who: str, now: int) -> Any:
     query = select(datasets).where(datasets.c.name == name).with_for_update()
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        values = {"id": new_id(now), "name": name, "kind": "corpus", "latest": 0, "created_at": now, "created_by": who}
+        values = {"id": new_id(now), "name": name, "kind": kind, "latest": 0, "created_at": now, "created_by": who}
         connection.execute(insert(datasets).values(values))
         row = connection.execute(query).mappings().one()
     return row

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy import Connection, select
 
+from api.datasets.store import kind_of, other_kind
 from api.http.models import Body, Name, Text, check_texts, example
 from api.problems import Fault, Problem, pointer
 from api.settings import Settings
@@ -113,12 +114,18 @@ def resolve(connection: Connection, settings: Settings, request: RunRequest) -> 
     resolved["earlier"] = _earlier(connection, request.earlier, faults)
     if request.earlier and isinstance(recipe, dict) and "deduplication" in recipe and recipe["deduplication"] is None:
         faults.append(Fault(pointer="/earlier", code="earlier", message="the recipe does not deduplicate"))
+    if request.publish and isinstance(recipe, dict) and not faults:
+        other = other_kind(connection, request.publish, kind_of({"recipe": recipe}))
+        if other is not None:
+            message = f"there is a dataset of this name, of kind {other}; choose another name"
+            faults.append(Fault(pointer="/publish", code="kind", message=message))
     if faults:
         raise Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
     assert isinstance(recipe, dict)
     if request.kind == "preview":
         share = request.sample_share or 0.01
-        recipe = {**recipe, "read": {**recipe.get("read", {}), "sample_share": share}}
+        section = "entries" if recipe.get("entries") else "read"
+        recipe = {**recipe, section: {**recipe.get(section, {}), "sample_share": share}}
     resolved["recipe"] = recipe
     if request.publish:
         resolved["publish"] = request.publish

@@ -40,6 +40,7 @@ class SourceOptions:
         url_field: the same for the address; None means ``url``.
         date_field: the same for the time of capture; None means ``date``.
         verify_digests: whether WARC-Block-Digest is checked where it is given.
+        whole: whether a record's text is all of its row, as JSON; then no field is asked for.
     """
 
     text_field: str = "text"
@@ -48,3 +49,4 @@ class SourceOptions:
     url_field: str | None = None
     date_field: str | None = None
     verify_digests: bool = True
+    whole: bool = False

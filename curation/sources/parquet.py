@@ -57,6 +57,8 @@ def read_parquet(
 
 def _columns(schema: pa.Schema, name: str, options: SourceOptions) -> list[str]:
     """The columns to read."""
+    if options.whole:
+        return list(dict.fromkeys(schema.names))
     wanted = options.html_field or options.text_field
     asked = [field for field in (wanted, options.id_field, options.url_field, options.date_field) if field]
     for field in asked:
@@ -116,7 +118,22 @@ def _batch_rows(file: pq.ParquetFile, group: int, columns: list[str]) -> int:
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row)))
 
 
+def _read_whole(batch: pa.RecordBatch, begin: int, limits: ReadLimits, options: SourceOptions) -> Iterator[Record]:
+    """Rows of which all columns are wanted."""
+    columns = {name: _values(batch.column(name)) for name in batch.schema.names}
+    for index, values in enumerate(zip(*columns.values(), strict=True)):
+        record = fill_document(Record(begin + index, 1), dict(zip(columns, values, strict=True)), options)
+        length = len((record.text or "").encode("utf-8", "surrogatepass"))
+        if length > limits.max_row_bytes:
+            record.text = None
+            failed(record, "row-too-large", f"{length} bytes, limit {limits.max_row_bytes}")
+        yield record
+
+
 def _read_batch(batch: pa.RecordBatch, begin: int, limits: ReadLimits, options: SourceOptions) -> Iterator[Record]:
+    if options.whole:
+        yield from _read_whole(batch, begin, limits, options)
+        return
     field = options.html_field or options.text_field
     text = _plain(batch.column(field))
     lengths = pc.binary_length(text).to_pylist() if not pa.types.is_null(text.type) else [0] * len(text)

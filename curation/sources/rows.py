@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ def fill_document(record: Record, row: Mapping[str, Any], options: SourceOptions
     record.record_id = _identifier(row.get(options.id_field or "id"))
     record.url = _string(row.get(options.url_field or "url"))
     record.crawl_date = normalise_date(row.get(options.date_field or "date"))
+    if options.whole:
+        return _fill_whole(record, row)
     field = options.html_field or options.text_field
     value = row.get(field)
     if value is None:
@@ -38,6 +41,15 @@ def fill_document(record: Record, row: Mapping[str, Any], options: SourceOptions
         record.text = value if isinstance(value, str) else value.decode("utf-8")
     except UnicodeDecodeError as error:
         return failed(record, "invalid-utf8", f"byte {error.start} of {field}")
+    return record
+
+
+def _fill_whole(record: Record, row: Mapping[str, Any]) -> Record:
+    """All of the row as JSON; values that JSON has no word for as their text."""
+    try:
+        record.text = json.dumps(row, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError) as error:
+        return failed(record, "malformed-row", f"the row cannot be written as JSON: {type(error).__name__}")
     return record
 
 

@@ -1,0 +1,186 @@
+"""Preference pairs and instructions through the mill: every record accounted for, and a set that others can load."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from curation.errors import InputError
+from pipelines.look import FinishedRun
+from pipelines.recipe import load_recipe
+from pipelines.verify import verify_run
+from tests.support.runs import rows, run_recipe, tree, write_recipe
+
+PAIRS = """
+name: pairs
+entries: {kind: preferences}
+stages:
+  - stage: pair
+limits: {max_quarantined_share: 1}
+"""
+INSTRUCTIONS = """
+name: instructions
+entries: {kind: instructions}
+stages:
+  - stage: instruction
+limits: {max_quarantined_share: 1}
+"""
+SIDES = """
+name: sides
+entries: {kind: preferences, language: en, license: MIT, source: hh}
+stages:
+  - stage: pair
+  - stage: personal-data
+    sides: [prompt, chosen, rejected]
+"""
+
+
+def pair(prompt: str, chosen: str, rejected: str, **more: Any) -> dict[str, Any]:
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected, **more}
+
+
+def jsonl(path: Path, records: list[Any]) -> Path:
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
+    return path
+
+
+def run(folder: Path, text: str, *inputs: Path, workers: int = 1, name: str = "out") -> Path:
+    run_recipe(write_recipe(folder, text), list(inputs), folder / name, workers)
+    verify_run(str(folder / name))
+    return folder / name
+
+
+def test_each_fate(tmp_path: Path) -> None:
+    shard = jsonl(
+        tmp_path / "a.jsonl",
+        [
+            pair("What is red?", "A colour of long waves.", "I do not know that."),
+            pair("What is blue?", "The sky.", "the  SKY."),
+            pair("What is green?", "Grass.", ""),
+            '{"prompt": "What is', 
+            {"prompt": "x", "chosen": "y"},
+            {"instruction": "a", "input": "", "output": ["best", "middle", "worst"]},
+            pair("", "A", "B"),
+        ],
+    )  # fmt: skip
+    output = run(tmp_path, PAIRS, shard)
+    fates = [(row["verdict"], row["rule"]) for row in rows(output)]
+    assert fates == [
+        ("kept", None), ("dropped", "equal-responses"), ("dropped", "empty-rejected"),
+        ("quarantined", "malformed-json"), ("quarantined", "missing-side"), ("quarantined", "mixed-schema"),
+        ("quarantined", "empty-prompt"),
+    ]  # fmt: skip
+    (kept,) = rows(output, "corpus")
+    assert kept["prompt"] == [{"role": "user", "content": "What is red?"}]
+    assert kept["chosen"] == [{"role": "assistant", "content": "A colour of long waves."}]
+    assert kept["source"] == "a.jsonl" and kept["margin"] is None
+    history = FinishedRun(str(output)).history(kept["pair_id"])
+    assert json.loads(history["text"])["rejected"][0]["content"] == "I do not know that."
+    dropped = {row["rule"]: json.loads(row["text"]) for row in rows(output, "dropped") if row["text"]}
+    assert dropped["equal-responses"]["rejected"][0]["content"] == "the  SKY."
+
+
+@pytest.mark.parametrize(("expand", "expected"), [("all", 3), ("adjacent", 2), ("best-worst", 1)])
+def test_a_ranking_is_a_row_for_each_pair(tmp_path: Path, expand: str, expected: int) -> None:
+    shard = jsonl(tmp_path / "a.jsonl", [{"instruction": "a", "input": "", "output": ["best", "middle", "worst"]}])
+    output = run(tmp_path, PAIRS.replace("preferences}", f"preferences, expand: {expand}}}"), shard)
+    found = rows(output, "corpus")
+    assert len(found) == expected and len({row["pair_id"] for row in found}) == expected
+    assert len({row["ranking_id"] for row in found}) == 1
+    assert [row["inner_offset"] for row in rows(output)] == list(range(expected))
+    found_pairs = {(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in found}
+    assert (("best", "worst") in found_pairs) == (expand != "adjacent")
+
+
+def test_a_tie_is_a_row_that_gives_no_pair(tmp_path: Path) -> None:
+    tied = {"instruction": "a", "input": "", "output_1": "x", "output_2": "y", "preference": 0}
+    better = {**tied, "preference": 2}
+    output = run(tmp_path, PAIRS, jsonl(tmp_path / "a.jsonl", [tied, better]))
+    assert [row["rule"] for row in rows(output)] == ["no-pair", None]
+    assert rows(output, "corpus")[0]["chosen"][0]["content"] == "y"
+
+
+def test_a_mapping_reads_any_names(tmp_path: Path) -> None:
+    shard = jsonl(tmp_path / "a.jsonl", [{"q": "why", "good": "because", "bad": "no", "by": 0.5}])
+    mapping = "preferences, mapping: {prompt: q, chosen: good, rejected: bad, margin: by}}"
+    (kept,) = rows(run(tmp_path, PAIRS.replace("preferences}", mapping), shard), "corpus")
+    assert kept["margin"] == 0.5 and kept["chosen"][0]["content"] == "because"
+
+
+def test_masking_reaches_each_side_and_no_role(tmp_path: Path) -> None:
+    shard = jsonl(tmp_path / "a.jsonl", [pair("Write to ann@mill.org", "I wrote to bob@mill.org", "No. eve@mill.org")])
+    (kept,) = rows(run(tmp_path, SIDES, shard), "corpus")
+    said = json.dumps(kept)
+    assert "@mill.org" not in said and kept["license"] == "MIT" and kept["source"] == "hh" and kept["language"] == "en"
+    assert [turn["role"] for turn in kept["prompt"] + kept["chosen"]] == ["user", "assistant"]
+
+
+def test_json_array_parquet_and_lines_say_the_same(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    records = [pair(f"question {n}", f"good answer {n}", f"bad one {n}") for n in range(50)]
+    (tmp_path / "array.json").write_text(json.dumps(records, indent=1))
+    (tmp_path / "packed.json.gz").write_bytes(gzip.compress(json.dumps(records).encode()))
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "table.parquet")
+    jsonl(tmp_path / "lines.jsonl", records)
+    expected = [(r["prompt"], r["chosen"], r["rejected"]) for r in records]
+    for name in ("array.json", "packed.json.gz", "table.parquet", "lines.jsonl"):
+        found = rows(run(tmp_path, PAIRS, tmp_path / name, name=f"out-{name}"), "corpus")
+        assert [
+            tuple(row[side][0]["content"] for side in ("prompt", "chosen", "rejected")) for row in found
+        ] == expected
+
+
+def test_real_sets_reconcile_and_load(real_data: Path, tmp_path: Path) -> None:
+    """Counts as published by hand rules over the same files: see tests/preferences for where they come from."""
+    import datasets
+
+    output = run(tmp_path, PAIRS, *sorted((real_data / "preferences").iterdir()), workers=2)
+    ledger = rows(output)
+    records = {(row["shard"], row["offset"]) for row in ledger}
+    lines = 0
+    for path in (real_data / "preferences").iterdir():
+        data = gzip.decompress(path.read_bytes())
+        lines += len(json.loads(data)) if ".json." in path.name else data.count(b"\n")
+    assert len(records) == lines  # nothing lost
+    pairs = [row for row in ledger if row["entry_count"]]
+    assert len(pairs) == 1512 + 300 + 300 + 1161 + 888 + 789 + 1019
+    assert sum(row["rule"] == "unpaired" for row in ledger) == 300
+    loaded = datasets.load_dataset("parquet", data_files=f"{output}/corpus/*.parquet", split="train",
+                                   cache_dir=str(tmp_path / "cache"))  # fmt: skip
+    assert set(loaded["pair_id"]) == {row["id"] for row in ledger if row["verdict"] == "kept"}
+    assert all(turns[-1]["role"] == "assistant" for turns in loaded["chosen"])
+
+
+def test_instructions_of_real_sets(real_data: Path, tmp_path: Path) -> None:
+    output = run(tmp_path, INSTRUCTIONS, *sorted((real_data / "sft").glob("*demo.json.gz")), workers=2)
+    assert len(rows(output)) == 999 + 1000 + 300 + 300
+    assert all(row["messages"][-1]["role"] == "assistant" for row in rows(output, "corpus"))
+
+
+def test_any_number_of_workers_gives_the_same_bytes(real_data: Path, tmp_path: Path) -> None:
+    inputs = sorted((real_data / "preferences").glob("dpo*"))
+    first, second = (run(tmp_path, PAIRS, *inputs, workers=n, name=f"w{n}") for n in (1, 2))
+    assert tree(first) == tree(second)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (PAIRS.replace("stage: pair", "stage: extraction"), "the first stage must be 'pair'"),
+        (PAIRS.replace("preferences}", "preferences, shape: nonsense}"), "unknown shape 'nonsense'"),
+        (PAIRS.replace("preferences}", "preferences, mapping: {prompt: a}}"), "a mapping names"),
+        (PAIRS.replace("preferences}", "preferences, mapping: {promt: a}}"), "a mapping has no 'promt'"),
+        (PAIRS + "deduplication: {threshold: 0.8}\n", "leave 'deduplication' away"),
+        (SIDES.replace("[prompt, chosen, rejected]", "[prompt, response]"), "there is no side 'response'"),
+        (PAIRS.replace("kind: preferences", "kind: pears"), "'preferences' or 'instructions'"),
+    ],
+)  # fmt: skip
+def test_recipes_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_recipe(write_recipe(tmp_path, text))
