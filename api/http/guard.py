@@ -111,7 +111,7 @@ class Guard:
             raise Problem("misdirected-host", "set GRISTMILL_ALLOWED_HOSTS if the service goes by this name")
         if "\x00" in scope["path"]:  # no database and no file holds it
             raise Problem("malformed-request", "a path holds no NUL")
-        _check_query(scope["query_string"])
+        _check_query(scope.get("query_string", b""))
         if scope["method"] not in SAFE and not headers.get("authorization"):
             self._check_origin(headers)
         client = (scope.get("client") or ("", 0))[0]
