@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation.batch import Batch
 from curation.pair_stages.sides import JOIN, sides_of, text_of
@@ -25,12 +24,9 @@ def whole_text(batch: Batch) -> pa.LargeStringArray:
 class EntrySize(Size):
     """Characters and tokens of each entry; decides nothing."""
 
-    def measure(self, batch: Batch) -> Measured:
-        text = whole_text(batch)
-        characters = pc.utf8_length(text).cast(pa.int32())
-        return Measured(
-            {"extracted_characters": characters, "extracted_tokens": pa.array(count_units(text), pa.int32())}
-        )
+    def text_of(self, batch: Batch) -> pa.LargeStringArray:
+        """What is said in each entry."""
+        return whole_text(batch)
 
 
 class EntryTokens(Stage):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from curation.record import Record
 from curation.sources import ReadLimits, SourceOptions, read_records
 from curation.stage import Measured, Parameters, Rule, Stage, measure_field
 
+T = TypeVar("T")
 DOCUMENT_KINDS = frozenset({"response", "resource", "conversion", "document"})
 
 # A batch ends with the record that reaches one of these: enough rows for vectorised work, and memory for a
@@ -28,6 +29,7 @@ BATCH_BYTES = 32 << 20
 _MEDIA_TYPE = re.compile(r"[^\s;,]+")
 
 TRANSIENT = ("content", "declared_charset", "text")
+ERRORS = (pa.field("error_class", pa.string()), pa.field("error_detail", pa.string()))
 
 
 class ReadParameters(Parameters):
@@ -83,9 +85,20 @@ class Reader(Stage):
             identity: of the shard; ids derive from it and from places.
 
         Yields:
-            Tables with the columns of ``schema``, ``error_class`` and ``error_detail``, and transient ones that only
-            the second stage sees.
+            Tables with the columns of ``schema``, those of ``ERRORS``, and transient ones that only the second stage
+            sees.
         """
+
+    def measure(self, batch: Batch) -> Measured:
+        """Columns of a batch that ``tables`` made; the facts are there already, errors become quarantine."""
+        columns = {name: batch.column(name) for name in self.schema.names}
+        classes, details = (batch.table.column(field.name).to_pylist() for field in ERRORS)
+        errors = {
+            row: DocumentError(error, detail or "")
+            for row, (error, detail) in enumerate(zip(classes, details, strict=True))
+            if error is not None
+        }
+        return Measured(columns, errors=errors)
 
 
 class Read(Reader):
@@ -129,24 +142,10 @@ class Read(Reader):
             Rule("not-sampled", "sample_place", "<", {"default": self.parameters.sample_share}),
         ]
 
-    def measure(self, batch: Batch) -> Measured:
-        """Columns of a batch that ``batches`` made; the facts are there already, errors become quarantine."""
-        table = batch.table
-        columns = {name: batch.column(name) for name in self.schema.names}
-        classes = table.column("error_class").to_pylist()
-        details = table.column("error_detail").to_pylist()
-        errors = {
-            row: DocumentError(error, detail or "")
-            for row, (error, detail) in enumerate(zip(classes, details, strict=True))
-            if error is not None
-        }
-        return Measured(columns, errors=errors)
-
     def tables(self, stream: BinaryIO, name: str, size: int, identity: str) -> Iterator[pa.Table]:
         """The records of a shard, pages included; see ``batches`` for the columns."""
         given = self.parameters
-        longest = given.max_record_bytes  # a document is a document, whatever it lies in
-        limits = ReadLimits(max_record_bytes=longest, max_line_bytes=longest, max_row_bytes=longest)
+        limits = limits_of(given.max_record_bytes)
         options = SourceOptions(
             text_field=given.text_field,
             html_field=given.html_field,
@@ -168,16 +167,8 @@ class Read(Reader):
             Tables with the columns of ``schema`` and the transient ``content``, ``declared_charset``,
             ``text``, ``error_class`` and ``error_detail``.
         """
-        pending: list[Record] = []
-        size = 0
-        for record in records:
-            pending.append(record)
-            size += len(record.content or b"") + len(record.text or "")
-            if len(pending) >= BATCH_RECORDS or size >= BATCH_BYTES:
-                yield self._table(pending, identity)
-                pending, size = [], 0
-        if pending:
-            yield self._table(pending, identity)
+        for some in batched(records, lambda record: len(record.content or b"") + len(record.text or "")):
+            yield self._table(some, identity)
 
     def _table(self, records: list[Record], identity: str) -> pa.Table:
         accepted = [self._accepts(record) for record in records]
@@ -197,7 +188,7 @@ class Read(Reader):
             "is_document": [record.kind in DOCUMENT_KINDS for record in records],
             "is_revisit": [record.kind == "revisit" for record in records],
             "media_type_accepted": accepted,
-            "sample_place": [int(id_[:12], 16) / (1 << 48) for id_ in ids],
+            "sample_place": [sample_place(id_) for id_ in ids],
             "content": [record.content for record in records],
             "declared_charset": [clean(record.charset) for record in records],
             "text": [clean(record.text) for record in records],
@@ -211,8 +202,7 @@ class Read(Reader):
             pa.field("content", pa.large_binary()),
             pa.field("declared_charset", pa.string()),
             pa.field("text", pa.large_string()),
-            pa.field("error_class", pa.string()),
-            pa.field("error_detail", pa.string()),
+            *ERRORS,
         ]
         return pa.schema([*self.schema, *transient])
 
@@ -222,6 +212,30 @@ class Read(Reader):
         if record.content_type is None:
             return self.parameters.untyped
         return record.content_type in self.parameters.media_types
+
+
+def batched(items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Items in lists, each ending with the one that reaches ``BATCH_RECORDS`` or ``BATCH_BYTES``."""
+    pending: list[T] = []
+    size = 0
+    for item in items:
+        pending.append(item)
+        size += size_of(item)
+        if len(pending) >= BATCH_RECORDS or size >= BATCH_BYTES:
+            yield pending
+            pending, size = [], 0
+    if pending:
+        yield pending
+
+
+def limits_of(longest: int) -> ReadLimits:
+    """Limits of a reader: a document is a document, whatever it lies in."""
+    return ReadLimits(max_record_bytes=longest, max_line_bytes=longest, max_row_bytes=longest)
+
+
+def sample_place(id_: str) -> float:
+    """Place of an id in a random order that is always the same, [0, 1)."""
+    return int(id_[:12], 16) / (1 << 48)
 
 
 def document_id(identity: str, record: Record) -> str:

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, ClassVar, Literal
 import pyarrow as pa
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from curation.batch import Batch
 from curation.errors import DocumentError, InputError
 from curation.pair_stages.canonical import dump
 from curation.preferences import (
@@ -30,12 +29,10 @@ from curation.preferences import (
     read_record,
     recognise,
 )
-from curation.read import BATCH_BYTES, BATCH_RECORDS, Reader, clean, document_id
+from curation.read import ERRORS, Reader, batched, clean, document_id, limits_of, sample_place
 from curation.record import Record
-from curation.sources import ReadLimits, SourceOptions, read_records
-from curation.stage import Measured, Parameters, Rule, measure_field
-
-TRANSIENT = ("text", "error_class", "error_detail")
+from curation.sources import SourceOptions, read_records
+from curation.stage import Parameters, Rule, measure_field
 
 
 class EntryParameters(Parameters):
@@ -139,41 +136,13 @@ class ReadEntries(Reader):
             Rule("not-sampled", "sample_place", "<", {"default": self.parameters.sample_share}),
         ]
 
-    def measure(self, batch: Batch) -> Measured:
-        """Columns of a batch that ``tables`` made; errors become quarantine."""
-        columns = {name: batch.column(name) for name in self.schema.names}
-        classes = batch.table.column("error_class").to_pylist()
-        details = batch.table.column("error_detail").to_pylist()
-        errors = {
-            row: DocumentError(error, detail or "")
-            for row, (error, detail) in enumerate(zip(classes, details, strict=True))
-            if error is not None
-        }
-        return Measured(columns, errors=errors)
-
     def tables(self, stream: BinaryIO, name: str, size: int, identity: str) -> Iterator[pa.Table]:
         """Entries of a shard in batches, with the transient ``text``, their canonical JSON."""
-        longest = self.parameters.max_record_bytes
-        limits = ReadLimits(max_record_bytes=longest, max_line_bytes=longest, max_row_bytes=longest)
+        limits = limits_of(self.parameters.max_record_bytes)
         records = read_records(stream, name, size, limits, SourceOptions(whole=True))
-        pending: list[dict[str, Any]] = []
-        held = 0
-        for row in self._rows(records, identity):
-            pending.append(row)
-            held += len(row["text"] or "")
-            if len(pending) >= BATCH_RECORDS or held >= BATCH_BYTES:
-                yield self._table(pending)
-                pending, held = [], 0
-        if pending:
-            yield self._table(pending)
-
-    def _table(self, rows: list[dict[str, Any]]) -> pa.Table:
-        transient = [
-            pa.field("text", pa.large_string()),
-            pa.field("error_class", pa.string()),
-            pa.field("error_detail", pa.string()),
-        ]
-        return pa.Table.from_pylist(rows, schema=pa.schema([*self.schema, *transient]))
+        schema = pa.schema([*self.schema, pa.field("text", pa.large_string()), *ERRORS])
+        for rows in batched(self._rows(records, identity), lambda row: len(row["text"] or "")):
+            yield pa.Table.from_pylist(rows, schema=schema)
 
     def _rows(self, records: Iterable[Record], identity: str) -> Iterator[dict[str, Any]]:
         expected = BY_NAME[self.parameters.shape] if self.parameters.shape else None
@@ -228,9 +197,9 @@ class ReadEntries(Reader):
     def _row(self, record: Record, identity: str, number: int, **values: Any) -> dict[str, Any]:
         place = Record(record.offset, record.length, number)
         id_ = document_id(identity, place)
-        row: dict[str, Any] = dict.fromkeys([*self.schema.names, *TRANSIENT])
+        row: dict[str, Any] = dict.fromkeys([*self.schema.names, "text"])
         row |= {"id": id_, "offset": record.offset, "length": record.length, "inner_offset": number}
-        row |= {"is_document": True, "entry_count": 0, "sample_place": int(id_[:12], 16) / (1 << 48)}
+        row |= {"is_document": True, "entry_count": 0, "sample_place": sample_place(id_)}
         return {**row, **values}
 
 

@@ -37,10 +37,14 @@ class Size(Stage):
         return []
 
     def measure(self, batch: Batch) -> Measured:
-        characters = pc.utf8_length(batch.text).cast(pa.int32())
+        text = self.text_of(batch)
         return Measured(
             {
-                "extracted_characters": characters,
-                "extracted_tokens": pa.array(count_units(batch.text), pa.int32()),
+                "extracted_characters": pc.utf8_length(text).cast(pa.int32()),
+                "extracted_tokens": pa.array(count_units(text), pa.int32()),
             }
         )
+
+    def text_of(self, batch: Batch) -> pa.LargeStringArray:
+        """What is measured of each document."""
+        return batch.text

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from curation.batch import Batch
 from curation.duplicates.shingles import facts
-from curation.pair_stages.canonical import INSTRUCTION, Entry, dump
+from curation.pair_stages.canonical import INSTRUCTION, Entry
 from curation.pair_stages.flattened import flattened
-from curation.pair_stages.sides import result, sides_of, words_of
+from curation.pair_stages.sides import canonical_texts, result, sides_of, words_of
 from curation.pair_stages.thresholds import off
 from curation.pair_stages.visible import visible_characters
 from curation.rules.columns import by_language, counts
@@ -87,10 +87,7 @@ class Instruction(Stage):
     def measure(self, batch: Batch) -> Measured:
         found = batch.feature(sides_of)
         errors = found.without(INSTRUCTION)
-        text = [
-            before if row in errors else dump(entry)
-            for row, (entry, before) in enumerate(zip(found.entries, batch.text.to_pylist(), strict=True))
-        ]
+        text = canonical_texts(batch, found.entries, errors)
         prompt, response = (words_of(found, side) for side in INSTRUCTION)
         columns = {
             "conversation_turns": counts(
@@ -103,7 +100,7 @@ class Instruction(Stage):
             "response_characters": counts(visible_characters(found.text("response"))),
             "repeated_turns": counts(np.array([_repeated(entry) for entry in found.entries], np.int64)),
         }
-        return result(columns, errors, pa.array(text, pa.large_string()))
+        return result(columns, errors, text)
 
 
 def _repeated(entry: Entry) -> int:

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from curation.batch import Batch
 from curation.duplicates.jaccard import count_pairs
 from curation.duplicates.shingles import DEFINITION, facts, shingle_sets
-from curation.pair_stages.canonical import PAIR, dump
+from curation.pair_stages.canonical import PAIR
 from curation.pair_stages.flattened import flattened
-from curation.pair_stages.sides import Sides, result, sides_of, words_of
+from curation.pair_stages.sides import Sides, canonical_texts, result, sides_of, words_of
 from curation.pair_stages.thresholds import Share, off
 from curation.pair_stages.visible import visible_characters
 from curation.rules.columns import by_language, counts, ratios
@@ -106,12 +106,9 @@ class Pair(Stage):
     def measure(self, batch: Batch) -> Measured:
         found = batch.feature(sides_of)
         errors = found.without(PAIR)
-        text = [
-            before if row in errors else dump(entry)
-            for row, (entry, before) in enumerate(zip(found.entries, batch.text.to_pylist(), strict=True))
-        ]
+        text = canonical_texts(batch, found.entries, errors)
         columns = {**_sizes(found), **_likeness(found), "preference_margin": _margins(batch)}
-        return result({name: columns[name] for name in self.schema.names}, errors, pa.array(text, pa.large_string()))
+        return result({name: columns[name] for name in self.schema.names}, errors, text)
 
 
 def _sizes(found: Sides) -> dict[str, pa.Array]:

@@ -15,8 +15,8 @@ from pydantic import create_model
 
 from curation.batch import Batch
 from curation.errors import DocumentError
-from curation.pair_stages.canonical import Side, dump
-from curation.pair_stages.sides import DEFINITION, SideNames, Sides, result, sides_of
+from curation.pair_stages.canonical import Side
+from curation.pair_stages.sides import DEFINITION, SideNames, Sides, canonical_texts, result, sides_of
 from curation.preferences.messages import Conversation, Message
 from curation.stage import Measured, Parameters, Rule, Stage
 
@@ -104,14 +104,10 @@ class Sided(Stage):
         """The canonical text of each row; a row in error keeps the one it has."""
         if not self.changes_text:
             return None
-        before = batch.text
-        texts = [
-            before[row].as_py()
-            if row in errors
-            else dump({**entry, **{side: new[row] for side, new in changed.items()}})
-            for row, entry in enumerate(found.entries)
-        ]
-        return pa.array(texts, pa.large_string())
+        entries = (
+            {**entry, **{side: new[row] for side, new in changed.items()}} for row, entry in enumerate(found.entries)
+        )
+        return canonical_texts(batch, entries, errors)
 
 
 def sided_parameters(stage: type[Stage]) -> type[Parameters]:

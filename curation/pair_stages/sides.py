@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from curation.batch import Batch
 from curation.errors import DocumentError
-from curation.pair_stages.canonical import INSTRUCTION, PAIR, Entry, Side, parse
+from curation.pair_stages.canonical import INSTRUCTION, PAIR, Entry, Side, dump, parse
 from curation.preferences.messages import Conversation
 from curation.stage import Measured
 from curation.text.units import count_units
@@ -77,6 +77,15 @@ def text_of(conversation: Conversation) -> str:
 def words_of(sides: Sides, side: Side) -> np.ndarray:
     """``int32[n]``: the length of a side in words, see ``count_units``."""
     return count_units(sides.text(side))
+
+
+def canonical_texts(batch: Batch, entries: Iterable[Entry], errors: Container[int]) -> pa.LargeStringArray:
+    """The canonical text of each entry; a row in error keeps the text that it has."""
+    texts = [
+        before if row in errors else dump(entry)
+        for row, (entry, before) in enumerate(zip(entries, batch.text.to_pylist(), strict=True))
+    ]
+    return pa.array(texts, pa.large_string())
 
 
 def result(

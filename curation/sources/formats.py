@@ -39,16 +39,19 @@ def detect_format(name: str) -> str:
 
 def find_format(name: str) -> str | None:
     """The same, None where the suffix is none of ``FORMATS``."""
-    path = name.split("?", 1)[0].split("#", 1)[0] if "://" in name else name
-    lowered = path.lower()
+    lowered = _path(name)
     found = [suffix for suffix in FORMATS if lowered.endswith(suffix)]
     return FORMATS[max(found, key=len)] if found else None
 
 
 def may_be_array(name: str) -> bool:
     """Whether a name promises JSON, which may be an array, and not JSON Lines."""
-    path = name.split("?", 1)[0].split("#", 1)[0] if "://" in name else name
-    return any(path.lower().endswith(f".json{packed}") for packed in ("", ".gz", ".zst"))
+    return _path(name).endswith(tuple(f".json{packed}" for packed in ("", ".gz", ".zst")))
+
+
+def _path(name: str) -> str:
+    """A path in lower case, without what may stand behind it in a URI."""
+    return (name.split("?", 1)[0].split("#", 1)[0] if "://" in name else name).lower()
 
 
 def line_packing(first: bytes, packed: str) -> str:
