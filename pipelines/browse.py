@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import InputError
-from curation.stage import Rule
+from pipelines.columns import limits_of, numbers
 from pipelines.ledger import VERDICTS
 from pipelines.look import FinishedRun
 from pipelines.registry import suggestion
@@ -69,17 +69,6 @@ def _equals(column: pa.ChunkedArray, wanted: str, name: str) -> np.ndarray:
     return np.asarray(same.to_numpy(zero_copy_only=False), bool)
 
 
-def numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers or truth values as ``float64[n]``, null as NaN."""
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-
-
-def ledger_of(run: FinishedRun) -> Rows:
-    """The ledger of a run."""
-    assert run.manifest is not None
-    return Rows(run.storage, run.manifest["files"])
-
-
 def check_measure(ledger: Rows, name: str) -> None:
     """Refuse a column that is not there or holds no numbers."""
     known = ledger.measures()
@@ -95,7 +84,7 @@ def documents(
     Raises:
         InputError: for a measure that is not there.
     """
-    ledger = ledger_of(run)
+    ledger = run.ledger()
     if wanted.measure:
         check_measure(ledger, wanted.measure)
     places: list[Place] = []
@@ -124,12 +113,12 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
     Raises:
         InputError: for a rule that is not there.
     """
-    rule, ledger = run.rule(name), ledger_of(run)
+    rule, ledger = run.rule(name), run.ledger()
     filters = wanted or Wanted()
     best: list[tuple[float, Place, float, float]] = []
     columns = sorted({rule.measure, "language", *filters.columns()})
     for stretch in ledger.stretches(columns):
-        values, limits = numbers(stretch.table.column(rule.measure)), _limits(rule, stretch.table.column("language"))
+        values, limits = numbers(stretch.table.column(rule.measure)), limits_of(rule, stretch.table.column("language"))
         distance = np.abs(values - limits)
         chosen = filters.columns()
         if chosen:
@@ -150,19 +139,6 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
     ]
 
 
-def _limits(rule: Rule, languages: pa.ChunkedArray) -> np.ndarray:
-    """The rule's threshold for each document, NaN where it is switched off."""
-    encoded = languages.combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = pa.concat_arrays(encoded.chunks)
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
-    codes = [*encoded.dictionary.to_pylist(), "und"]
-    limits = [rule.threshold_of(code) for code in codes]
-    table = np.array([np.nan if limit is None else limit for limit in limits], np.float64)
-    return np.asarray(table[np.asarray(encoded.indices.fill_null(len(codes) - 1))])
-
-
 def breakdown(run: FinishedRun, by: str, limit: int) -> dict[str, Any]:
     """Records of each language, domain or host by what became of them, the largest groups first.
 
@@ -171,7 +147,7 @@ def breakdown(run: FinishedRun, by: str, limit: int) -> dict[str, Any]:
         ``others``: the same sums over the groups that are not shown; ``total``: number of groups.
     """
     counts: dict[str, dict[tuple[str, str, str], int]] = {}
-    for stretch in ledger_of(run).stretches([by, "verdict", "stage", "rule"]):
+    for stretch in run.ledger().stretches([by, "verdict", "stage", "rule"]):
         table = stretch.table.cast(pa.schema([(name, pa.string()) for name in stretch.table.column_names]))
         for row in table.group_by(table.column_names).aggregate([([], "count_all")]).to_pylist():
             group = counts.setdefault(row[by] or ("und" if by == "language" else ""), {})
@@ -201,7 +177,7 @@ def histogram(run: FinishedRun, measure: str, by: str | None = None, group: str 
     Raises:
         InputError: for a measure that is not there.
     """
-    check_measure(ledger_of(run), measure)
+    check_measure(run.ledger(), measure)
     edges = edges_of(measure)
     counts = np.zeros(len(edges) + 1, np.int64)
     known = run.statistics["measures"].get(measure, {}).get("histogram", {})
@@ -211,7 +187,7 @@ def histogram(run: FinishedRun, measure: str, by: str | None = None, group: str 
             counts[int(place)] += count
     else:
         wanted = Wanted(host=group)
-        for stretch in ledger_of(run).stretches([measure, "host"]):
+        for stretch in run.ledger().stretches([measure, "host"]):
             values = numbers(stretch.table.column(measure))[wanted.mask(stretch.table.select(["host"]))]
             counts += np.bincount(np.digitize(values[~np.isnan(values)], edges), minlength=len(counts))
     return {"edges": edges.tolist(), "counts": counts.tolist()}

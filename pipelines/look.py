@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from curation.errors import InputError, RunError
 from curation.stage import Rule
 from pipelines.corpora import CORPORA
+from pipelines.kinds import kind_of
 from pipelines.registry import suggestion
 from pipelines.rows import Rows
 from pipelines.storage import Storage
@@ -48,11 +49,18 @@ class FinishedRun:
     @property
     def kind(self) -> str:
         """Of what it made: ``corpus``, ``preferences`` or ``instructions``."""
-        return str(self.run["recipe"].get("entries", {}).get("kind", "corpus"))
+        return kind_of(self.run["recipe"])
+
+    def ledger(self) -> Rows:
+        """The rows of its ledger."""
+        return self._rows("ledger")
 
     def corpus(self) -> Rows:
         """The rows of what it published."""
-        return Rows(self.storage, self.manifest["files"], "corpus", CORPORA[self.kind].id_name)  # type: ignore[index]
+        return self._rows("corpus", CORPORA[self.kind].id_name)
+
+    def _rows(self, folder: str, id_name: str = "id") -> Rows:
+        return Rows(self.storage, self.manifest["files"], folder, id_name)  # type: ignore[index]
 
     def table(self, folder: str) -> ds.Dataset:
         """``ledger``, ``corpus`` or ``dropped`` as an Arrow dataset."""
@@ -81,7 +89,7 @@ class FinishedRun:
             compares with a number that can be another), ``decided`` and ``failing``: documents.
         """
         rows = []
-        kinds = {field.name: field.type for field in Rows(self.storage, self.manifest["files"]).schema}  # type: ignore[index]
+        kinds = {field.name: field.type for field in self.ledger().schema}
         for stage, rule in self._rules():
             counts = self.statistics["stages"].get(stage, {})
             fixed = rule.comparison == "==" or kinds.get(rule.measure) == pa.bool_()
@@ -115,7 +123,7 @@ class FinishedRun:
 
     def history(self, id_: str) -> dict[str, Any]:
         """Everything known of one document."""
-        row = Rows(self.storage, self.manifest["files"]).find(id_)  # type: ignore[index]
+        row = self.ledger().find(id_)
         if row is None:
             raise InputError(f"no record has the id {id_!r} in this run")
         owners = {name: stage["stage"] for stage in self.run["stages"] for name in stage["columns"]}
@@ -153,7 +161,7 @@ class FinishedRun:
         found = kept.rows(kept.places(list(dict.fromkeys(ids))), [kept.id_name, *published.text_columns])
         texts = {row[kept.id_name]: published.text(row) for row in found}
         rest = [id_ for id_ in dict.fromkeys(ids) if id_ not in texts]
-        dropped = Rows(self.storage, self.manifest["files"], "dropped")  # type: ignore[index]
+        dropped = self._rows("dropped")
         return texts | {row["id"]: row["text"] for row in dropped.rows(dropped.places(rest), ["id", "text"])}
 
     def with_texts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

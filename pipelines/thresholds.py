@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from curation.errors import InputError
 from curation.stage import DEFAULT, Parameters, Stage
+from pipelines.kinds import reading_section
 from pipelines.recipe import LoadedRecipe
 from pipelines.registry import suggestion
 
@@ -62,8 +63,7 @@ def with_thresholds(recipe: LoadedRecipe, plain: Mapping[str, Any], thresholds: 
             )
             raise InputError(f"{name}: {why}")
         stage, parameter = places[name]
-        section = "entries" if changed.get("entries") else "read"
-        entry = changed.setdefault(section, {}) if stage == "read" else _entry(changed, stage)
+        entry = changed.setdefault(reading_section(changed), {}) if stage == "read" else _entry(changed, stage)
         entry[parameter] = threshold
     return changed
 

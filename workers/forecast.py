@@ -16,10 +16,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.inputs import Shard, find_shards
+from pipelines.inputs import Shard
+from pipelines.kinds import with_sample_share
 from pipelines.mill import mill_shard
 from pipelines.plan import Plan, make_plan
-from pipelines.roots import inside
 from pipelines.storage import Storage
 from workers.progress import Progress
 
@@ -30,15 +30,13 @@ _T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}  # Student's t, 97.5 %, by degrees of
 
 def forecast(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Documents, kept share, bytes and time of a run, each with a range."""
-    from workers.kinds import loaded_recipe
+    from workers.kinds import find_inputs, loaded_recipe
 
     request = dict(work["request"])
-    look = lambda *_: progress.check()  # noqa: E731
-    shards = find_shards(request["inputs"], on_progress=look, check=inside(request["roots"]))
+    shards = find_inputs(request, progress)
     chosen = sorted(shards, key=lambda shard: hashlib.blake2b(shard.identity.encode()).digest())[:SHARDS]
     share = min(1.0, SAMPLED_BYTES / max(1, sum(shard.size for shard in chosen)))
-    section = "entries" if request["recipe"].get("entries") else "read"
-    request["recipe"] = {**request["recipe"], section: {**request["recipe"].get(section, {}), "sample_share": share}}
+    request["recipe"] = with_sample_share(request["recipe"], share)
     loaded = loaded_recipe(request, work["models_root"], [])
     plan = make_plan(loaded, chosen)
     progress.phase("sampling", len(chosen))

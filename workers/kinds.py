@@ -79,8 +79,7 @@ def loaded_recipe(request: dict[str, Any], models_root: str, earlier: list[str])
 
 def find_inputs(request: dict[str, Any], progress: Progress) -> list[Shard]:
     """The shards of a request, below their sources; of a night, those that no earlier night has read."""
-    look = lambda done, total: progress.check()  # noqa: E731
-    shards = find_shards(request["inputs"], on_progress=look, check=inside(request["roots"]))
+    shards = find_shards(request["inputs"], on_progress=lambda *_: progress.check(), check=inside(request["roots"]))
     seen = {identity for output in request.get("after", []) for identity in _read_before(output)}
     fresh = [shard for shard in shards if shard.identity not in seen]
     if seen:

@@ -30,7 +30,7 @@ from api.datasets.models import (
     VersionDiff,
     VersionPage,
 )
-from api.datasets.store import kind_of, other_kind, publish_run
+from api.datasets.store import other_kind, publish_run
 from api.http import pages
 from api.http.context import Context, Ctx, Needs
 from api.http.models import NoNul
@@ -41,6 +41,7 @@ from api.runs import store
 from api.runs.states import SUCCEEDED
 from api.statistics.finished import open_location
 from api.store.tables import aliases, dataset_versions, datasets, training_inputs
+from pipelines.kinds import kind_of
 from pipelines.look import FinishedRun
 from pipelines.rows import Rows
 from pipelines.version_diff import version_diff
@@ -168,7 +169,7 @@ def publish_version(name: DatasetName, new: Publication, context: Ctx, principal
     if run["kind"] != "curate" or run["state"] != SUCCEEDED or (run["result"] or {}).get("nothing_new"):
         raise Problem("conflict", f"only a finished corpus is published; this run of kind {run['kind']} has none")
     with context.database.read() as connection:
-        other = other_kind(connection, name, kind_of(run["request"]))
+        other = other_kind(connection, name, kind_of(run["request"]["recipe"]))
     if other is not None:
         raise Problem("conflict", f"this dataset is of kind {other}, the run made {kind_of(run['request'])}")
     open_location(run["output"], run["result"]["manifest_digest"])  # what is not there is not published

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -10,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from api.runs.store import emit
 from api.store.ids import new_id
 from api.store.tables import dataset_versions, datasets, runs
+from pipelines.kinds import kind_of
 
 
 def publish_run(connection: Connection, run: RowMapping, name: str, who: str, now: int) -> RowMapping:
@@ -18,7 +18,7 @@ def publish_run(connection: Connection, run: RowMapping, name: str, who: str, no
     Args:
         run: that succeeded.
     """
-    dataset = _dataset(connection, name, kind_of(run["request"]), who, now)
+    dataset = _dataset(connection, name, kind_of(run["request"].get("recipe", {})), who, now)
     here = (dataset_versions.c.dataset_id == dataset["id"]) & (dataset_versions.c.run_id == run["id"])
     known = connection.execute(select(dataset_versions).where(here)).mappings().one_or_none()
     if known is not None:
@@ -37,12 +37,6 @@ def publish_run(connection: Connection, run: RowMapping, name: str, who: str, no
     connection.execute(update(runs).where(runs.c.id == run["id"]).values(result={**result, "published": published}))
     emit(connection, run["id"], "dataset.published", who, now, {"dataset": name, "version": number})
     return connection.execute(select(dataset_versions).where(here)).mappings().one()
-
-
-def kind_of(request: Mapping[str, Any]) -> str:
-    """Of what a request makes: ``corpus``, ``preferences`` or ``instructions``."""
-    entries = request.get("recipe", {}).get("entries")
-    return str(entries["kind"]) if entries else "corpus"
 
 
 def other_kind(connection: Connection, name: str, kind: str) -> str | None:

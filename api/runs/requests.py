@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy import Connection, select
 
-from api.datasets.store import kind_of, other_kind
+from api.datasets.store import other_kind
 from api.http.models import Body, Name, Text, check_texts, example
 from api.problems import Fault, Problem, pointer
 from api.settings import Settings
 from api.sources.roots import address
 from api.store.tables import dataset_versions, datasets, pipelines, revisions, sources
 from curation.errors import InputError
+from pipelines.kinds import kind_of, with_sample_share
 from pipelines.recipe import PACKAGED, build_recipe, recipe_faults
 from pipelines.thresholds import with_thresholds
 from pipelines.yaml_source import YamlSource, read_yaml
@@ -115,7 +116,7 @@ def resolve(connection: Connection, settings: Settings, request: RunRequest) -> 
     if request.earlier and isinstance(recipe, dict) and "deduplication" in recipe and recipe["deduplication"] is None:
         faults.append(Fault(pointer="/earlier", code="earlier", message="the recipe does not deduplicate"))
     if request.publish and isinstance(recipe, dict) and not faults:
-        other = other_kind(connection, request.publish, kind_of({"recipe": recipe}))
+        other = other_kind(connection, request.publish, kind_of(recipe))
         if other is not None:
             message = f"there is a dataset of this name, of kind {other}; choose another name"
             faults.append(Fault(pointer="/publish", code="kind", message=message))
@@ -123,9 +124,7 @@ def resolve(connection: Connection, settings: Settings, request: RunRequest) -> 
         raise Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
     assert isinstance(recipe, dict)
     if request.kind == "preview":
-        share = request.sample_share or 0.01
-        section = "entries" if recipe.get("entries") else "read"
-        recipe = {**recipe, section: {**recipe.get(section, {}), "sample_share": share}}
+        recipe = with_sample_share(recipe, request.sample_share or 0.01)
     resolved["recipe"] = recipe
     if request.publish:
         resolved["publish"] = request.publish

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipelines.columns import encoded
 from pipelines.what_if.decisions import Decided
-from pipelines.what_if.records import Chunk, encoded
+from pipelines.what_if.records import Chunk
 
 GROUPS = ("language", "domain")
 LOST, GAINED, OPEN = "lost", "gained", "undetermined"

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.stage import DEFAULT, Rule
+from pipelines.columns import encoded, limit_of, limits_of, numbers
 from pipelines.ledger import DROPPED, DUPLICATE, KEPT, QUARANTINED
 from pipelines.look import FinishedRun
 from pipelines.what_if.question import Asked, Remembered
@@ -267,8 +268,7 @@ class Records:
         rule = stage.rules[place]
         limits: Any = limit_of(rule, None)
         if _by_language(rule) and stage.number >= self.language_stage:
-            indices, codes = encoded(table.column("language"))
-            limits = np.array([limit_of(rule, code) for code in codes])[indices]
+            limits = limits_of(rule, table.column("language"))
         return rule.failures(numbers(table.column(rule.measure)), np.asarray(limits))
 
     def _freed(self, chunk: Chunk, stage: Asked, rows: np.ndarray, first: np.ndarray, base: int) -> np.ndarray:
@@ -285,28 +285,6 @@ class Records:
         np.minimum.at(first, np.asarray(pc.list_parent_indices(lists)), failing)
         following = self.stages[stage.number + 1].name
         return np.where(first < _NONE, base + first, self.code_of(UNDETERMINED, following))
-
-
-def encoded(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """A column of words as indices into its different values; null is the empty word."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
-    if not pa.types.is_dictionary(array.type):
-        array = array.dictionary_encode()
-    values = [*array.dictionary.to_pylist(), ""]
-    return np.asarray(array.indices.fill_null(len(values) - 1)), values
-
-
-def numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers or truth values as ``float64[n]``, null as NaN."""
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-
-
-def limit_of(rule: Rule, language: str | None) -> float:
-    """Threshold of a rule for a language, NaN where it is switched off."""
-    limit = rule.threshold_of(language or "und")
-    return np.nan if limit is None else limit
 
 
 def _by_language(rule: Rule) -> bool:
