@@ -162,5 +162,3 @@ def training(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 KINDS: dict[str, Kind] = {"curate": curate, "preview": curate, "estimate": estimate, "training": training}
-
-__all__ = ["KINDS", "curate", "estimate"]

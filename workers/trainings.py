@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import shlex
 import signal
@@ -25,7 +24,7 @@ from pipelines.canonical import digest_bytes, pretty_json
 from pipelines.storage import MANIFEST, Storage
 from workers.progress import Progress
 
-BAD_INPUT, STOPPED = 2, 75  # exit codes; 75 is EX_TEMPFAIL of sysexits.h
+BAD_INPUT = 2  # exit code
 GRACE_SECONDS = 60.0  # to save its state in, after SIGTERM
 LONGEST_LINE = 1 << 16
 LAST_WORDS = 40  # lines of standard error that are remembered
@@ -195,8 +194,3 @@ def _plain(value: Any) -> float | int | str | None:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return str(value)
     return value if isinstance(value, int | float | str) or value is None else json.dumps(value)[:500]
-
-
-__all__ = ["STOPPED", "train"]
-
-assert os.EX_TEMPFAIL == STOPPED

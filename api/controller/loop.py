@@ -18,10 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.controller.launcher import Launcher
 from api.controller.ray_guard import RayGuard
 from api.runs import queries, store
-from api.runs.states import ACTIVE, Actor
+from api.runs.states import Actor
 from api.settings import Settings
 from api.store.database import Database
-from api.store.tables import attempts, runs
+from api.store.tables import attempts
 
 log = logging.getLogger("gristmill.controller")
 MARGIN = 1.0  # seconds that the API must have been there beyond a lease, before silence counts against a driver
@@ -110,15 +110,14 @@ class Controller:
         """End attempts whose driver has gone, or was silent for longer than its lease."""
         with self.database.read() as connection:
             now = self.database.now(connection)
-            open_ = select(attempts).join(runs, runs.c.id == attempts.c.run_id)
-            open_ = open_.where(attempts.c.finished_at.is_(None), runs.c.state.in_(sorted(ACTIVE)))
-            rows = list(connection.execute(open_).mappings())
-        heard = self._silence_counts()
+            rows = store.open_attempts(connection)
+        # Only where somebody is late does it matter whether he could have been heard.
+        heard = any(store.is_late(attempt, now) for attempt in rows) and self._silence_counts()
         for attempt in rows:
             handle = attempt["handle"]
             if handle and self.launcher.is_gone(handle):
                 self._lose(attempt["run_id"], attempt["epoch"], "the driver died", handle)
-            elif attempt["lease_until"] < now and heard:
+            elif heard and store.is_late(attempt, now):
                 if handle:
                     self.launcher.end(handle)
                 self._lose(attempt["run_id"], attempt["epoch"], "the driver fell silent", handle)
@@ -127,7 +126,7 @@ class Controller:
         words = self.launcher.last_words(handle) if handle else ""
         with self.database.write() as connection:
             now = self.database.now(connection)
-            limits = store.Limits(self.settings.max_attempts, int(self.settings.retry_seconds * 1000))
+            limits = store.Limits.of(self.settings)
             run = store.lose(connection, run_id, epoch, self.name, Actor.CONTROLLER, reason, now, limits)
             if run is not None and words:
                 queries.write_log(connection, run_id, epoch, [{"level": "error", "text": words}], now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -63,6 +65,16 @@ class End(Body):
     progress: Report = Report()
 
 
+@contextmanager
+def _speaking(
+    context: Context, request: Request, run_id: str, epoch: int
+) -> Iterator[tuple[Connection, RowMapping, int]]:
+    """A transaction in which the driver of the current attempt speaks: connection, attempt, time."""
+    token = _token(request, context, run_id, epoch)
+    with context.database.write() as connection:
+        yield connection, store.current_attempt(connection, run_id, epoch, token), context.database.now(connection)
+
+
 def _token(request: Request, context: Context, run_id: str, epoch: int) -> str:
     """The token of a request, if it is the attempt's; asked before anything is locked."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -81,10 +93,7 @@ def _who(epoch: int) -> str:
 def begin(run_id: RunId, epoch: Epoch, _: Begin, request: Request, context: Ctx) -> dict[str, Any]:
     """Take up the work; a second driver of one attempt is refused."""
     settings = context.settings
-    token = _token(request, context, run_id, epoch)
-    with context.database.write() as connection:
-        store.current_attempt(connection, run_id, epoch, token)
-        now = context.database.now(connection)
+    with _speaking(context, request, run_id, epoch) as (connection, _attempt, now):
         run = store.find(connection, run_id)
         if run["state"] in (PAUSING, CANCELLING):  # it was stopped before it began
             store.transition(connection, run_id, "release", Actor.DRIVER, _who(epoch), now)
@@ -105,10 +114,7 @@ def begin(run_id: RunId, epoch: Epoch, _: Begin, request: Request, context: Ctx)
 @router.post("/heartbeat")
 def heartbeat(run_id: RunId, epoch: Epoch, report: Report, request: Request, context: Ctx) -> dict[str, Any]:
     """Keep the lease, tell progress, hear what is wanted."""
-    token = _token(request, context, run_id, epoch)
-    with context.database.write() as connection:
-        attempt = store.current_attempt(connection, run_id, epoch, token)
-        now = context.database.now(connection)
+    with _speaking(context, request, run_id, epoch) as (connection, attempt, now):
         store.renew(connection, run_id, epoch, now, lease_of(context))
         _note(connection, attempt, report, now)
         run = store.find(connection, run_id)
@@ -119,10 +125,7 @@ def heartbeat(run_id: RunId, epoch: Epoch, report: Report, request: Request, con
 @router.post("/complete")
 def complete(run_id: RunId, epoch: Epoch, end: End, request: Request, context: Ctx) -> dict[str, Any]:
     """End the attempt.  Success and the version of the dataset that it publishes are one transaction."""
-    token = _token(request, context, run_id, epoch)
-    with context.database.write() as connection:
-        attempt = store.current_attempt(connection, run_id, epoch, token)
-        now = context.database.now(connection)
+    with _speaking(context, request, run_id, epoch) as (connection, attempt, now):
         _note(connection, attempt, end.progress, now)
         _finish(connection, context, store.find(connection, run_id), epoch, end, now)
         return {"state": store.find(connection, run_id)["state"]}
@@ -142,7 +145,7 @@ def _finish(connection: Connection, context: Context, run: RowMapping, epoch: in
     elif end.outcome == "failed":
         store.transition(connection, run_id, "fail", Actor.DRIVER, who, now, end.reason)
     else:
-        limits = store.Limits(context.settings.max_attempts, int(context.settings.retry_seconds * 1000))
+        limits = store.Limits.of(context.settings)
         store.lose(connection, run_id, epoch, who, Actor.DRIVER, end.reason or "the driver broke", now, limits)
 
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
-from api.runs.states import ACTIVE, CANCELLED, FAILED, QUEUED, TERMINAL, UNFINISHED, Actor, target
+from api.runs.states import ACTIVE, QUEUED, TERMINAL, UNFINISHED, Actor, target
+from api.settings import Settings
 from api.store.ids import new_id
 from api.store.tables import attempts, events, runs
 from api.webhooks.outbox import enqueue
@@ -64,6 +65,11 @@ class Limits(NamedTuple):
 
     max_attempts: int
     first_pause: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those that the service is set to."""
+        return cls(settings.max_attempts, int(settings.retry_seconds * 1000))
 
 
 def submit(connection: Connection, new: NewRun, now: int) -> RowMapping:
@@ -242,10 +248,15 @@ def renew(connection: Connection, run_id: str, epoch: int, now: int, lease: int)
     connection.execute(update(attempts).where(here).values(heartbeat_at=now, lease_until=now + lease))
 
 
-def expired(connection: Connection, now: int) -> list[RowMapping]:
-    """Attempts whose lease has run out."""
-    query = select(attempts).where(attempts.c.finished_at.is_(None), attempts.c.lease_until < now)
-    return list(connection.execute(query.order_by(attempts.c.run_id)).mappings())
+def open_attempts(connection: Connection) -> list[RowMapping]:
+    """Attempts that have not ended, in the order of their runs."""
+    query = select(attempts).where(attempts.c.finished_at.is_(None)).order_by(attempts.c.run_id)
+    return list(connection.execute(query).mappings())
+
+
+def is_late(attempt: RowMapping, now: int) -> bool:
+    """Whether the lease of an attempt has run out."""
+    return bool(attempt["lease_until"] < now)
 
 
 def lose(
@@ -272,9 +283,3 @@ def lose(
 def _end_attempt(connection: Connection, run_id: str, epoch: int, outcome: str, reason: str | None, now: int) -> None:
     here = (attempts.c.run_id == run_id) & (attempts.c.epoch == epoch) & attempts.c.finished_at.is_(None)
     connection.execute(update(attempts).where(here).values(finished_at=now, outcome=outcome, reason=reason))
-
-
-__all__ = [
-    "CANCELLED", "FAILED", "Fenced", "NewRun", "NoSuchRun", "change", "claim", "current_attempt", "emit", "expired",
-    "find", "lose", "renew", "submit", "transition",
-]  # fmt: skip

@@ -157,7 +157,7 @@ class Runs(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         with self.write() as connection:
-            late = {(a["run_id"], a["epoch"]) for a in store.expired(connection, self.now)}
+            late = {(a["run_id"], a["epoch"]) for a in store.open_attempts(connection) if store.is_late(a, self.now)}
             for run, epoch in sorted(late):
                 after = store.lose(connection, run, epoch, "c", Actor.CONTROLLER, "silent", self.now, LIMITS)
                 assert after is not None
