@@ -31,7 +31,9 @@ app.add_typer(fit_app, name="fit")
 index_app = typer.Typer(help="Indexes of published corpora, which later runs remember.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 
-Recipe = Annotated[str, typer.Argument(help="Recipe file, or a packaged recipe: crawl, fineweb, ccnet.")]
+Recipe = Annotated[
+    str, typer.Argument(help="Recipe file, or a packaged recipe: crawl, fineweb, ccnet, preferences, instructions.")
+]
 Inputs = Annotated[
     list[str],
     typer.Argument(help="Shards: paths, folders, globs, URIs, or lists of paths (*.paths, *.paths.gz)."),

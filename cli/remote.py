@@ -32,7 +32,7 @@ Most = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at mos
 # Options that say what a job is.
 Recipe = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Argument(help="Recipe file (YAML), or a packaged recipe: crawl, fineweb, ccnet."),
+    typer.Argument(help="Recipe file (YAML), or a packaged recipe: crawl, fineweb, ccnet, preferences, instructions."),
 ]
 Pipeline = Annotated[Optional[str], typer.Option(help="NAME or NAME@REVISION, instead of a recipe.")]  # noqa: UP045
 Inputs = Annotated[

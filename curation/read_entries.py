@@ -2,12 +2,17 @@
 
 A ranking, or a comparison by judges, is a row for each of its pairs, told apart by ``inner_offset``; one that gives
 no pair, a tie, is a row all the same, and ends here under its own rule.
+
+Single rated answers are paired with each other within the shard (``pair_unpaired`` says how).  The row of the later
+answer becomes the pair; that of the earlier one ends here and names it.  An answer's row comes when its counterpart
+does, or at the end of the shard.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, BinaryIO, ClassVar, Literal
 
 import pyarrow as pa
@@ -18,21 +23,23 @@ from curation.pair_stages.canonical import dump
 from curation.preferences import (
     BY_NAME,
     ColumnMapping,
-    Comparison,
     Expand,
     Instruction,
     Pair,
-    Ranking,
+    Result,
     Shape,
+    Unpaired,
+    pair_answers,
     pairs_of,
+    read_entry,
     read_mapped,
-    read_record,
     recognise,
 )
 from curation.read import ERRORS, Reader, batched, clean, document_id, limits_of, sample_place
 from curation.record import Record
 from curation.sources import SourceOptions, read_records
 from curation.stage import Parameters, Rule, measure_field
+from curation.waiting import Row, WaitingAnswers
 
 
 class EntryParameters(Parameters):
@@ -101,7 +108,7 @@ class ReadEntries(Reader):
     """Facts about each entry; what is none ends here under its own rule or as an error."""
 
     name: ClassVar[str] = "read"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Parameters: ClassVar[type[Parameters]] = EntryParameters
     parameters: EntryParameters
     deciding: ClassVar[frozenset[str]] = frozenset({"sample_share"})
@@ -125,26 +132,40 @@ class ReadEntries(Reader):
                 measure_field("tools", pa.string(), "JSON text of the tools that the assistant may call"),
                 measure_field("margin", pa.float64(), "by how much the chosen answer is better; null where unknown"),
                 measure_field("ranking_id", pa.string(), "the ranking that the pair is part of"),
-                measure_field("entry_count", pa.int32(), "entries that the record gives; 0 for a tie"),
+                measure_field(
+                    "entry_count",
+                    pa.int32(),
+                    "entries of the record; 0 for a tie, null for an answer whose row is no pair",
+                ),
+                measure_field("has_counterpart", pa.bool_(), "whether a rated answer found one to be a pair with"),
+                measure_field("pair_elsewhere", pa.bool_(), "whether a rated answer's pair is the other answer's row"),
+                measure_field("paired_with", pa.string(), "id of the other answer's row"),
                 measure_field("sample_place", pa.float64(), "place in a random order that is always the same, [0, 1)"),
             ]
         )
 
     def rules(self) -> Sequence[Rule]:
         return [
+            Rule("in-pair", "pair_elsewhere", "<", {"default": 1.0}, detail="paired_with"),
+            Rule("no-counterpart", "has_counterpart", ">=", {"default": 1.0}),
             Rule("no-pair", "entry_count", ">=", {"default": 1.0}, detail="kind"),
             Rule("not-sampled", "sample_place", "<", {"default": self.parameters.sample_share}),
         ]
 
     def tables(self, stream: BinaryIO, name: str, size: int, identity: str) -> Iterator[pa.Table]:
-        """Entries of a shard in batches, with the transient ``text``, their canonical JSON."""
+        """Entries of a shard in batches, with the transient ``text``, their canonical JSON.
+
+        They come in the order of the shard, but for rated answers, which wait for their counterparts.
+        """
         limits = limits_of(self.parameters.max_record_bytes)
         records = read_records(stream, name, size, limits, SourceOptions(whole=True))
         schema = pa.schema([*self.schema, pa.field("text", pa.large_string()), *ERRORS])
-        for rows in batched(self._rows(records, identity), lambda row: len(row["text"] or "")):
-            yield pa.Table.from_pylist(rows, schema=schema)
+        with WaitingAnswers() as waiting:
+            rows = chain(self._rows(records, identity, waiting), waiting.rest())
+            for some in batched(rows, lambda row: len(row.get("text", ""))):
+                yield pa.Table.from_pylist(some, schema=schema)
 
-    def _rows(self, records: Iterable[Record], identity: str) -> Iterator[dict[str, Any]]:
+    def _rows(self, records: Iterable[Record], identity: str, waiting: WaitingAnswers) -> Iterator[Row]:
         expected = BY_NAME[self.parameters.shape] if self.parameters.shape else None
         for record in records:
             if record.error_class is not None:
@@ -156,51 +177,70 @@ class ReadEntries(Reader):
                 if expected is None and self.parameters.mapping is None:
                     expected = recognise(parsed)
                 kind = "mapped" if self.parameters.mapping else expected.name if expected else "unknown"
-                entries = self._entries(parsed, expected)
+                entry = self._entry(parsed, expected)
             except DocumentError as error:
                 yield self._row(record, identity, 0, error_class=error.error_class, error_detail=clean(error.detail))
                 continue
-            yield from self._rows_of(record, identity, kind, entries)
+            if isinstance(entry, Unpaired):
+                stated = {"kind": kind, "entry_count": None, "has_counterpart": False, **self._stated(entry)}
+                yield from _met(entry, self._row(record, identity, 0, **stated), waiting)
+            else:
+                entries = [entry] if isinstance(entry, Instruction) else pairs_of(entry, self.parameters.expand)
+                yield from self._rows_of(record, identity, kind, entries)
 
-    def _entries(self, parsed: Any, expected: Shape | None) -> Sequence[Pair | Instruction]:
-        """What a record holds, as far as it is of the recipe's kind.
+    def _entry(self, parsed: Any, expected: Shape | None) -> Result:
+        """What a record holds, if it is of the recipe's kind.
 
         Raises:
             DocumentError: for one of the other kind, and for whatever is wrong with it.
         """
         given = self.parameters
-        entry: Pair | Ranking | Comparison | Instruction
-        if given.mapping is not None:
-            entry = read_mapped(parsed, mapping_of(given.mapping))
-        else:
-            entry = read_record(parsed, expected)
+        mapping = None if given.mapping is None else mapping_of(given.mapping)
+        entry = read_entry(parsed, expected) if mapping is None else read_mapped(parsed, mapping)
         if isinstance(entry, Instruction) != (given.kind == "instructions"):
             found = "an instruction" if isinstance(entry, Instruction) else "a preference"
             raise DocumentError("wrong-kind", f"the record is {found}, the recipe asks for {given.kind}")
-        return [entry] if isinstance(entry, Instruction) else pairs_of(entry, given.expand)
+        return entry
 
     def _rows_of(
         self, record: Record, identity: str, kind: str, entries: Sequence[Pair | Instruction]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Row]:
         if not entries:
             yield self._row(record, identity, 0, kind=kind)
         for number, entry in enumerate(entries):
-            given = self.parameters
-            yield self._row(
-                record, identity, number, kind=kind, record_id=clean(entry.source_id), entry_count=len(entries),
-                language=clean(entry.language) or given.language, license=clean(entry.license) or given.license,
-                stated_source=clean(entry.source) or given.source, tools=clean(entry.tools),
-                margin=entry.margin if isinstance(entry, Pair) else None,
-                ranking_id=entry.ranking_id if isinstance(entry, Pair) else None, text=_text(entry),
-            )  # fmt: skip
+            yield self._row(record, identity, number, kind=kind, entry_count=len(entries), text=_text(entry),
+                            **self._stated(entry))  # fmt: skip
 
-    def _row(self, record: Record, identity: str, number: int, **values: Any) -> dict[str, Any]:
+    def _stated(self, entry: Pair | Unpaired | Instruction) -> Row:
+        """What the record says about an entry, else the recipe."""
+        given = self.parameters
+        return {
+            "record_id": clean(entry.source_id),
+            "language": clean(entry.language) or given.language,
+            "stated_source": clean(entry.source) or given.source,
+            "license": clean(entry.license) or given.license,
+            "tools": clean(entry.tools),
+            "margin": entry.margin if isinstance(entry, Pair) else None,
+            "ranking_id": entry.ranking_id if isinstance(entry, Pair) else None,
+        }
+
+    def _row(self, record: Record, identity: str, number: int, **values: Any) -> Row:
+        """One row; a column that is not named in it is null."""
         place = Record(record.offset, record.length, number)
         id_ = document_id(identity, place)
-        row: dict[str, Any] = dict.fromkeys([*self.schema.names, "text"])
-        row |= {"id": id_, "offset": record.offset, "length": record.length, "inner_offset": number}
-        row |= {"is_document": True, "entry_count": 0, "sample_place": sample_place(id_)}
-        return {**row, **values}
+        row = {"id": id_, "offset": record.offset, "length": record.length, "inner_offset": number}
+        return {**row, "is_document": True, "entry_count": 0, "sample_place": sample_place(id_), **values}
+
+
+def _met(answer: Unpaired, row: Row, waiting: WaitingAnswers) -> Iterator[Row]:
+    """Rows of the two answers of a pair; none yet of an answer that has to wait."""
+    earlier = waiting.meet(answer, row)
+    if earlier is None:
+        return
+    pair = pair_answers(earlier.answer, answer)
+    yield {**earlier.row, "has_counterpart": True, "pair_elsewhere": True, "paired_with": row["id"]}
+    yield {**row, "has_counterpart": True, "pair_elsewhere": False, "paired_with": earlier.row["id"],
+           "entry_count": 1, "record_id": pair.source_id, "text": _text(pair)}  # fmt: skip
 
 
 def _text(entry: Pair | Instruction) -> str:

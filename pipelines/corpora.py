@@ -48,7 +48,7 @@ def _documents(batch: Batch, resolution: Resolution, shard: str) -> pa.Table:
 
 def _preferences(batch: Batch, resolution: Resolution, shard: str) -> pa.Table:
     entries = [parse(text) for text in batch.text.to_pylist()]
-    columns = _origin(batch, shard) | {
+    columns = _origin(batch, resolution, shard) | {
         "pair_id": batch.column("id"),
         "margin": batch.column("margin"),
         "ranking_id": batch.column("ranking_id"),
@@ -62,17 +62,20 @@ def _preferences(batch: Batch, resolution: Resolution, shard: str) -> pa.Table:
 def _instructions(batch: Batch, resolution: Resolution, shard: str) -> pa.Table:
     entries = [parse(text) for text in batch.text.to_pylist()]
     turns = [as_dicts([*entry["prompt"], *entry["response"]]) for entry in entries]
-    columns = _origin(batch, shard) | {
+    columns = _origin(batch, resolution, shard) | {
         "id": batch.column("id"),
         "messages": pa.array(turns, INSTRUCTIONS.field("messages").type),
     }
     return _table(columns, INSTRUCTIONS).filter(pa.array(resolution.kept))
 
 
-def _origin(batch: Batch, shard: str) -> dict[str, Any]:
-    """Where entries are from; the name of the file, where nothing says it."""
+def _origin(batch: Batch, resolution: Resolution, shard: str) -> dict[str, Any]:
+    """Where entries are from (the name of the file, where nothing says it), and what they are for."""
     stated = batch.column("stated_source").fill_null(shard)
-    return {"source": stated, **{name: batch.column(name) for name in ("language", "license", "tools")}}
+    split = resolution.more.get("split", pa.nulls(len(batch), pa.string()))
+    return {
+        "source": stated, "split": split, **{name: batch.column(name) for name in ("language", "license", "tools")}
+    }  # fmt: skip
 
 
 def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:

@@ -1,25 +1,38 @@
-"""What deduplication decided about the documents of one shard, in step with its batches."""
+"""What the comparison decided about the documents of one shard, in step with its batches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+import pipelines.ledger as ledger
 from curation.duplicates.keep import EXACT, KEPT
-from curation.errors import RunError
 from pipelines.deduplication.choose import OUTCOME
 from pipelines.deduplication.records import Step
-from pipelines.deduplication.steps import decisions_folder
-from pipelines.ledger import Resolution
+from pipelines.deduplication.work import decisions_folder
+from pipelines.hygiene.decisions import HygieneDecisions
+from pipelines.ledger import DUPLICATE, Resolution, ids_at, miscounted
 from pipelines.plan import Plan
+from pipelines.recipe import Hygiene
 from pipelines.storage import Storage
+
+
+class Decisions(Protocol):
+    """Decisions about the documents that are left of a shard, in their order."""
+
+    def take(self, count: int) -> Resolution:
+        """The decisions about the next documents."""
+
+    def check(self) -> None:
+        """After the last batch: were these the documents that were decided about?"""
 
 
 @dataclass
 class ShardDecisions:
-    """Decisions about the documents that are left of a shard, in their order.
+    """Decisions of a deduplication.
 
     Attributes:
         threshold: of the similarity, None where the recipe does not deduplicate.
@@ -38,26 +51,36 @@ class ShardDecisions:
         """The decisions about the next documents."""
         first, self._first = self._first, self._first + count
         bounds = np.searchsorted(self.outcome["row"], [first, first + count])
-        return _resolution(self.outcome[bounds[0] : bounds[1]], first, count, self.datasets)
+        return _resolution(self.outcome[bounds[0] : bounds[1]], first, count, self)
 
     def check(self) -> None:
         """After the last batch: were these the documents that were decided about?"""
         if self.documents is not None and self._first != self.documents:
-            raise RunError(f"decisions speak of {self.documents} documents, {self._first} are left; run again")
+            raise miscounted(self.documents, self._first)
 
 
-def shard_decisions(plan: Plan, storage: Storage, number: int) -> ShardDecisions:
+def shard_decisions(plan: Plan, storage: Storage, number: int) -> Decisions:
     """Open what was decided about the shard at a place in the plan."""
-    deduplication = plan.recipe.recipe.deduplication
-    if deduplication is None:
+    comparison = plan.recipe.recipe.comparison
+    if comparison is None:
         return ShardDecisions(None, None, np.empty(0, OUTCOME), [])
     step = Step(storage, decisions_folder(plan))
     datasets = [f"{name}@{version}" for name, version in step.facts["datasets"]]
+    if isinstance(comparison, Hygiene):
+        return HygieneDecisions(step.read("outcome", number), step.read("split", number), datasets)
     documents = step.facts["documents"][number]
-    return ShardDecisions(float(deduplication.threshold), documents, step.read("outcome", number), datasets)
+    return ShardDecisions(float(comparison.threshold), documents, step.read("outcome", number), datasets)
 
 
-def _resolution(outcome: np.ndarray, first: int, count: int, datasets: list[str]) -> Resolution:
+def set_summary(plan: Plan, storage: Storage) -> dict[str, Any] | None:
+    """What hygiene found about the set as a whole; None for runs without it."""
+    if plan.recipe.recipe.hygiene is None:
+        return None
+    summary: dict[str, Any] = Step(storage, decisions_folder(plan)).facts["summary"]
+    return summary
+
+
+def _resolution(outcome: np.ndarray, first: int, count: int, given: ShardDecisions) -> Resolution:
     rows = outcome["row"].astype(np.int64) - first
     gone = outcome["kind"] != KEPT
 
@@ -66,29 +89,29 @@ def _resolution(outcome: np.ndarray, first: int, count: int, datasets: list[str]
         values[rows] = outcome[column]
         return values
 
-    exact = np.zeros(count, bool)
-    exact[rows] = outcome["kind"] == EXACT
-    names = pa.array([None, *datasets], pa.string())
+    def ids(column: str, there: np.ndarray) -> pa.Array:
+        whole = np.zeros((count, 16), np.uint8)
+        whole[rows] = outcome[column]
+        known = np.zeros(count, bool)
+        known[rows] = there
+        return ids_at(whole, known)
+
+    rule: np.ndarray = np.full(count, None, object)
+    rule[rows[gone]] = np.where(outcome["kind"][gone] == EXACT, "exact", "near")
+    lost = np.array([name is not None for name in rule], bool)
+    shared, union = spread("shared", 0), spread("union", 0)
+    similarity = np.where(lost, shared / np.maximum(union, 1), np.nan)
     return Resolution(
-        witness=_ids(outcome["witness"][gone], rows[gone], count),
-        dataset=names.take(pa.array(spread("origin", 0))),
-        exact=exact,
-        shared=spread("shared", 0),
-        union=spread("union", 0),
-        cluster=_ids(outcome["cluster"][outcome["cluster_size"] > 1], rows[outcome["cluster_size"] > 1], count),
+        stage="deduplication",
+        verdict=np.where(lost, DUPLICATE, ledger.KEPT).astype(object),
+        rule=rule,
+        value=similarity,
+        threshold=np.where(lost, np.nan if given.threshold is None else given.threshold, np.nan),
+        witness=ids("witness", gone),
+        dataset=pa.array([None, *given.datasets], pa.string()).take(pa.array(spread("origin", 0))),
+        shared=shared,
+        union=union,
+        cluster=ids("cluster", outcome["cluster_size"] > 1),
         cluster_size=spread("cluster_size", 1),
         copies=spread("copies", 1),
     )
-
-
-_HEX = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), np.uint8).reshape(256, 2)
-
-
-def _ids(ids: np.ndarray, rows: np.ndarray, count: int) -> pa.Array:
-    """Ids as text at some rows, null elsewhere."""
-    text = _HEX[ids].reshape(len(ids), 32)
-    offsets = pa.py_buffer((32 * np.arange(len(ids) + 1)).astype(np.int32))
-    found = pa.StringArray.from_buffers(len(ids), offsets, pa.py_buffer(np.ascontiguousarray(text)))
-    place = np.full(count, -1, np.int64)
-    place[rows] = np.arange(len(ids))
-    return found.take(pa.array(place, mask=place < 0))

@@ -27,6 +27,7 @@ from curation.duplicates.shingles import facts
 from curation.duplicates.signature import signatures
 from curation.errors import InputError
 from pipelines.canonical import key_of, pretty_json
+from pipelines.compared import published_columns, published_texts
 from pipelines.deduplication.earlier import (
     ID,
     PREFIXES,
@@ -38,6 +39,7 @@ from pipelines.deduplication.earlier import (
     part_texts,
 )
 from pipelines.deduplication.records import Step, StepWriter, records, split
+from pipelines.kinds import comparison_of
 from pipelines.locks import locked
 from pipelines.storage import MANIFEST, Storage
 
@@ -318,7 +320,7 @@ def open_earlier(recipe: LoadedRecipe, versions: Iterable[str] | None = None, ou
     Raises:
         InputError: for one that is not there or was made with other settings.
     """
-    parameters = recipe.recipe.deduplication
+    parameters = recipe.recipe.comparison
     if parameters is None or not parameters.earlier:
         return Earlier()
     found: dict[str, Segment] = {}
@@ -356,32 +358,32 @@ def remembered(recipe: LoadedRecipe, output: str) -> list[str] | None:
         return None
     try:
         run = json.loads(storage.read("run.json"))
-        before = (run["recipe"]["deduplication"] or {}).get("earlier", [])
+        before = (comparison_of(run["recipe"]) or {}).get("earlier", [])
         versions = [corpus["version"] for corpus in run["earlier"]]
     except (ValueError, KeyError, TypeError):
         return None
-    deduplication = recipe.recipe.deduplication
-    return versions if deduplication is not None and list(deduplication.earlier) == before else None
+    comparison = recipe.recipe.comparison
+    return versions if comparison is not None and list(comparison.earlier) == before else None
 
 
 def earlier_uris(recipe: LoadedRecipe) -> list[str]:
     """Where the earlier corpora lie."""
-    deduplication = recipe.recipe.deduplication
-    names = deduplication.earlier if deduplication else ()
+    comparison = recipe.recipe.comparison
+    names = comparison.earlier if comparison else ()
     return [name if "://" in name else str(recipe.models_root / name) for name in names]
 
 
 def prepare_earlier(recipe: LoadedRecipe, on_progress: Progress | None = None) -> None:
     """Make the index of each finished run that a recipe names and that has none yet; it lies in its ``index/``."""
-    deduplication = recipe.recipe.deduplication
-    if deduplication is None:
+    comparison = recipe.recipe.comparison
+    if comparison is None:
         return
     for uri in earlier_uris(recipe):
         storage = Storage(uri)
         if storage.exists(MANIFEST) and not storage.exists(INDEX):
             folder = f"{uri.rstrip('/')}/index"
             exists = Storage(folder).exists(INDEX)
-            index = Index(folder) if exists else Index.create(folder, settings_for(deduplication))
+            index = Index(folder) if exists else Index.create(folder, settings_for(comparison))
             index.add(uri, on_progress=on_progress)  # does nothing where all of it is there
 
 
@@ -414,10 +416,16 @@ def corpus_parts(run: str, name: str | None = None) -> list[Part]:
 
 def run_settings(run: str) -> dict[str, Any]:
     """Settings that suit the recipe of a finished run."""
+    return settings_of(comparison_of(json.loads(Storage(run).read("run.json"))["recipe"]) or {})
+
+
+def settings_of(comparison: dict[str, Any]) -> dict[str, Any]:
+    """Settings that suit the section of a recipe that says how things are compared."""
     from pipelines.recipe import Deduplication
 
-    given = json.loads(Storage(run).read("run.json"))["recipe"]["deduplication"]
-    return settings_for(Deduplication(**given) if given else Deduplication())
+    # What decides about entries beyond their likeness is no setting of an index.
+    known = {name: value for name, value in comparison.items() if name in Deduplication.model_fields}
+    return settings_for(Deduplication(**known))
 
 
 def _find(uri: str) -> Storage:
@@ -453,8 +461,10 @@ def _groups(parts: Sequence[Part]) -> list[list[Part]]:
 def _rows(part: Part) -> Iterator[tuple[list[str], pa.Array]]:
     storage = Storage(part.uri)
     with storage.open(part.file) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(4096, columns=["id", "text"]):
-            yield batch.column("id").to_pylist(), batch.column("text")
+        file = pq.ParquetFile(stream)
+        id_name, columns = published_columns(file.schema_arrow)
+        for batch in file.iter_batches(4096, columns=[id_name, *columns]):
+            yield batch.column(id_name).to_pylist(), published_texts(batch)
 
 
 def _sketch(text: pa.Array, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

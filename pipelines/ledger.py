@@ -6,14 +6,15 @@ Every record ends in exactly one state: ``kept``, ``dropped`` (stage, rule, valu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.errors import RunError
 from curation.stage import Stage
 from pipelines.measures import Settled, null_fill
 
@@ -41,7 +42,7 @@ _VERDICT_FIELDS = [
     ("threshold", pa.float64(), "its threshold for this document's language"),
     ("detail", pa.string(), "what else there is to say, such as the media type or the error"),
     ("failing_rules", pa.list_(pa.string()), "all rules of the deciding stage that fail, as stage.rule"),
-    ("witness", pa.string(), "id of the kept document that a duplicate resembles"),
+    ("witness", pa.string(), "id of the kept document that a duplicate resembles, or that else bears witness"),
     ("witness_dataset", pa.string(), "earlier corpus that the witness belongs to, name@version; null for this run"),
     ("similarity", pa.float64(), "exact Jaccard similarity with the witness: shared_shingles / all_shingles"),
     ("shared_shingles", pa.int32(), "size of the intersection of both sets of shingles"),
@@ -57,47 +58,88 @@ def is_internal(field: pa.Field) -> bool:
     return b"internal" in (field.metadata or {})
 
 
-def ledger_schema(stages: Sequence[Stage]) -> pa.Schema:
-    """All columns of a ledger in order, each with its description."""
+Described = tuple[str, pa.DataType, str]
+
+
+def ledger_schema(stages: Sequence[Stage], more: Sequence[Described] = ()) -> pa.Schema:
+    """All columns of a ledger in order, each with its description.
+
+    Args:
+        more: what the comparison tells of its own: name, type and description.
+    """
     measured = {field.name: field for stage in stages for field in stage.schema if not is_internal(field)}
     fields = [measured[name] for name in _IDENTITY]
     fields.insert(1, pa.field("shard", pa.string(), metadata={"description": "the input file, as run.json names it"}))
     fields += [field for name, field in measured.items() if name not in _IDENTITY]
     fields += [pa.field(name, type_) for name, type_ in _ALWAYS.items() if name not in measured]
-    fields += [pa.field(name, type_, metadata={"description": text}) for name, type_, text in _VERDICT_FIELDS]
+    fields += [pa.field(n, type_, metadata={"description": text}) for n, type_, text in (*_VERDICT_FIELDS, *more)]
     return pa.schema(fields, metadata={"gristmill.schema": f"ledger/{SCHEMA_VERSION}"})
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """What deduplication decided about the documents left in one batch; arrays as long as these.
+    """What the comparison decided about the documents left in one batch; arrays as long as these.
 
     Attributes:
-        witness: id of the kept witness, null for a document that is kept.
+        stage: what decided, ``deduplication`` or ``hygiene``.
+        verdict: ``kept``, ``dropped`` or ``duplicate``.
+        rule: that decided; None for a document that is kept.
+        value, threshold: of that rule; NaN for none.
+        witness: id of the document that bears witness, null for none.
         dataset: earlier corpus of the witness, null where it belongs to this run.
-        exact: whether it equals its witness in normalised text.
-        shared, union: sizes of intersection and union of both sets of shingles.
+        shared, union: sizes of intersection and union of both sets of shingles, 0 where nothing was compared.
         cluster, cluster_size, copies: see the ledger's columns.
+        more: columns that only this comparison has.
     """
 
+    stage: str
+    verdict: np.ndarray
+    rule: np.ndarray
+    value: np.ndarray
+    threshold: np.ndarray
     witness: pa.Array
     dataset: pa.Array
-    exact: np.ndarray
     shared: np.ndarray
     union: np.ndarray
     cluster: pa.Array
     cluster_size: np.ndarray
     copies: np.ndarray
+    more: Mapping[str, pa.Array] = field(default_factory=dict)
 
     @property
     def kept(self) -> np.ndarray:
         """``bool[n]``."""
-        return ~np.asarray(self.witness.is_valid())
+        return np.asarray(self.verdict == KEPT, bool)
+
+    def gone_as(self, verdict: str, rule: str) -> np.ndarray:
+        """Documents that went for a reason, ``bool[n]``."""
+        return np.asarray((self.verdict == verdict) & (self.rule == rule), bool)
+
+
+def miscounted(decided: int, left: int) -> RunError:
+    """What to raise where decisions speak of another number of documents than are left."""
+    return RunError(f"decisions speak of {decided} documents, {left} are left; run again")
+
+
+_HEX = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), np.uint8).reshape(256, 2)
+
+
+def ids_at(ids: np.ndarray, there: np.ndarray) -> pa.Array:
+    """Ids as text, null where there is none.
+
+    Args:
+        ids: ``uint8[n, 16]``.
+        there: ``bool[n]``.
+    """
+    text = np.ascontiguousarray(_HEX[ids].reshape(len(ids), 32))
+    offsets = pa.py_buffer((32 * np.arange(len(ids) + 1)).astype(np.int32))
+    found = pa.StringArray.from_buffers(len(ids), offsets, pa.py_buffer(text))
+    return found.take(pa.array(np.arange(len(ids)), mask=~there))
 
 
 def ledger_batch(
     schema: pa.Schema, shard: str, count: int, history: Sequence[Settled], left: np.ndarray,
-    resolution: Resolution, threshold: float | None,
+    resolution: Resolution,
 ) -> pa.Table:  # fmt: skip
     """Rows of the ledger for one batch of records.
 
@@ -106,9 +148,8 @@ def ledger_batch(
         shard: its name.
         count: records in the batch.
         history: what every stage decided.
-        left: records that reached deduplication.
+        left: records that reached the comparison.
         resolution: what became of those.
-        threshold: of the similarity.
     """
     columns: dict[str, pa.Array] = {"shard": pa.array([shard] * count, pa.string())}
     for settled in history:
@@ -116,14 +157,13 @@ def ledger_batch(
             if name in schema.names:
                 whole = len(settled.rows) == count
                 columns[name] = column if whole else null_fill(column, settled.rows, count)
-    columns |= _verdicts(count, history, left, resolution, threshold, columns)
+    columns |= _verdicts(count, history, left, resolution, columns)
     arrays = [columns[f.name].cast(f.type) if f.name in columns else pa.nulls(count, f.type) for f in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _verdicts(
-    count: int, history: Sequence[Settled], left: np.ndarray, resolution: Resolution, threshold: float | None,
-    columns: dict[str, pa.Array],
+    count: int, history: Sequence[Settled], left: np.ndarray, resolution: Resolution, columns: dict[str, pa.Array]
 ) -> dict[str, pa.Array]:  # fmt: skip
     verdict, stage, rule, detail = (np.full(count, None, object) for _ in range(4))
     failing: np.ndarray = np.full(count, None, object)
@@ -137,14 +177,13 @@ def _verdicts(
             rule[place], detail[place] = error.error_class, error.detail or None
             value[place] = limit[place] = np.nan
             failing[place] = None
-    gone = left[~resolution.kept]
+    lost = ~resolution.kept
+    gone, compared = left[lost], lost & (resolution.union > 0)
     similarity = np.full(count, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        similarity[left] = np.where(resolution.kept, np.nan, resolution.shared / resolution.union)
-    verdict[gone], stage[gone] = DUPLICATE, "deduplication"
-    rule[gone] = np.where(resolution.exact[~resolution.kept], "exact", "near")
-    value[gone] = similarity[gone]
-    limit[gone] = np.nan if threshold is None else threshold
+    similarity[left[compared]] = resolution.shared[compared] / resolution.union[compared]
+    verdict[gone], stage[gone] = resolution.verdict[lost], resolution.stage
+    rule[gone] = resolution.rule[lost]
+    value[gone], limit[gone] = resolution.value[lost], resolution.threshold[lost]
     return {
         "verdict": pa.array(verdict, pa.string()),
         "stage": pa.array(stage, pa.string()),
@@ -156,11 +195,12 @@ def _verdicts(
         "witness": null_fill(resolution.witness, left, count),
         "witness_dataset": null_fill(resolution.dataset, left, count),
         "similarity": _nullable(similarity),
-        "shared_shingles": null_fill(_where(resolution.shared, ~resolution.kept), left, count),
-        "all_shingles": null_fill(_where(resolution.union, ~resolution.kept), left, count),
+        "shared_shingles": null_fill(_where(resolution.shared, compared), left, count),
+        "all_shingles": null_fill(_where(resolution.union, compared), left, count),
         "cluster": null_fill(resolution.cluster, left, count),
         "cluster_size": null_fill(pa.array(resolution.cluster_size, pa.int32()), left, count),
         "copies": null_fill(pa.array(resolution.copies, pa.int32()), left, count),
+        **{name: null_fill(column, left, count) for name, column in resolution.more.items()},
     }
 
 

@@ -219,7 +219,7 @@ def replay(
             readers.append(reader)
         for index in range(readers[0].batches):
             first = readers[0].read(index)
-            count = len(first.columns["is_document"])
+            count = len(next(iter(first.columns.values())))
             batch = Batch(pa.table(first.columns))
             rows = np.arange(count)
             history = []

@@ -22,20 +22,23 @@ from typing import Any
 import pyarrow as pa
 
 from curation.entry_size import EntrySize, EntryTokens
+from curation.pair_stages.canonical import INSTRUCTION, PAIR
 from curation.size import Size, SizeParameters
 from curation.stage import Parameters, Stage
 from pipelines.canonical import key_of
 from pipelines.deduplication.earlier import Earlier
+from pipelines.hygiene.sketch import EntrySketch
 from pipelines.index import open_earlier, remembered
 from pipelines.inputs import Shard
-from pipelines.recipe import LoadedRecipe, rebuild_recipe
+from pipelines.recipe import Hygiene, LoadedRecipe, Recipe, rebuild_recipe
 from pipelines.sketch import Sketch
 
 # Raise when the layout or meaning of stored results changes.
 LAYOUT_VERSION = 1
-# Raise when the decisions of deduplication, or the published files, change for the same inputs.
+# Raise when the decisions of deduplication or hygiene, or the published files, change for the same inputs.
 DEDUPLICATION_VERSION = 2
-PUBLICATION_VERSION = 2
+HYGIENE_VERSION = 1
+PUBLICATION_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -97,16 +100,21 @@ class Plan:
         return links, state
 
     def deduplication_key(self) -> str:
-        """Key of the deduplication over all shards."""
+        """Key of the comparison over all shards: deduplication, or hygiene."""
         return self._deduplication_key
 
     @cached_property
     def _deduplication_key(self) -> str:
-        parameters = self.recipe.recipe.deduplication
+        parameters = self.recipe.recipe.comparison
         # Where an index lies and how much memory there is do not alter what is decided.
         dumped = parameters.model_dump(mode="json", exclude={"earlier", "memory_mib"}) if parameters else None
         states = [self.chain(shard)[1] for shard in self.shards]
-        return key_of("deduplication", DEDUPLICATION_VERSION, dumped, self.earlier.plain(), states)
+        decided = [dumped, self.earlier.plain(), states]
+        if not isinstance(parameters, Hygiene):
+            return key_of("deduplication", DEDUPLICATION_VERSION, *decided)
+        by_name = parameters.held_out is not None and parameters.held_out.shards
+        names = [shard.name for shard in self.shards] if by_name else None
+        return key_of("hygiene", HYGIENE_VERSION, *decided, names)
 
     def publication_key(self) -> str:
         """Key of everything that a finished run shows, names and URIs of shards included."""
@@ -150,10 +158,16 @@ def make_plan(
     """
     read, first, *rest = recipe.stages
     if recipe.recipe.entries:
-        stages = (read, first, EntrySize(SizeParameters()), *rest, EntryTokens(SizeParameters()))
+        stages = (read, first, EntrySize(SizeParameters()), *rest, _entry_sketch(recipe.recipe))
     else:
         stages = (read, first, Size(SizeParameters()), *rest, Sketch.of(recipe.recipe.deduplication))
     return Plan(recipe, stages, tuple(shards), open_earlier(recipe, versions, output))
+
+
+def _entry_sketch(recipe: Recipe) -> Stage:
+    if recipe.hygiene is None:
+        return EntryTokens(SizeParameters())
+    return EntrySketch.of(recipe.hygiene, PAIR if recipe.kind == "preferences" else INSTRUCTION)
 
 
 def plan_for(recipe: LoadedRecipe, shards: Sequence[Shard], output: str) -> Plan:

@@ -15,10 +15,13 @@ from curation.batch import Batch
 from pipelines.canonical import pretty_json
 from pipelines.card import dataset_card
 from pipelines.corpora import CORPORA
-from pipelines.decisions import shard_decisions
+from pipelines.decisions import set_summary, shard_decisions
 from pipelines.funnel import check_funnel
+from pipelines.hygiene.decisions import COLUMNS
+from pipelines.hygiene.decisions import STAGE as HYGIENE
 from pipelines.inputs import Shard
-from pipelines.ledger import KEPT, VERDICTS, Resolution, ledger_batch, ledger_schema
+from pipelines.ledger import DROPPED as DROPPED_VERDICT
+from pipelines.ledger import DUPLICATE, KEPT, VERDICTS, Resolution, ledger_batch, ledger_schema
 from pipelines.measures import Settled, replay
 from pipelines.output import PUBLISHED
 from pipelines.plan import Plan
@@ -53,10 +56,10 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
         return
     # The name says which publication it is of: what an attempt for another one writes late does no harm.
     names = {folder: f"{folder}/part-{number:05d}-{plan.publication_key()[:8]}.parquet" for folder in PUBLISHED}
-    statistics = no_counts(plan.stages)
+    statistics = no_counts(_deciding(plan))
     decisions = shard_decisions(plan, storage, number)
     links, _ = plan.chain(shard)
-    schema = ledger_schema(plan.stages)
+    schema = ledger_schema(plan.stages, COLUMNS if plan.recipe.recipe.hygiene else ())
     rows = {}
     with ExitStack() as stack:
         writers = {}
@@ -66,14 +69,13 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
         for count, history, batch in replay(storage, links):
             left = np.arange(count)[_left(count, history)]
             resolution = decisions.take(len(batch))
-            threshold = decisions.threshold
-            ledger = ledger_batch(schema, shard.name, count, history, left, resolution, threshold)
+            ledger = ledger_batch(schema, shard.name, count, history, left, resolution)
             writers["ledger"].write(ledger)
             writers["corpus"].write(publisher.table(batch, resolution, shard.name))
             writers["dropped"].write(_dropped(ledger, history, left, batch, resolution, plan.recipe.recipe.retention))
             statistics = merge(statistics, _batch_statistics(ledger, history, left, resolution))
         decisions.check()
-        check_funnel({**statistics, "stages_in_order": [stage.name for stage in plan.stages]})
+        check_funnel({**statistics, "stages_in_order": _deciding(plan)})
         for folder, writer in writers.items():
             writer.close()
             rows[folder] = writer.rows
@@ -101,7 +103,10 @@ def finish_publication(plan: Plan, storage: Storage) -> dict[str, Any]:
         for name in storage.list(folder):
             if name not in files:
                 storage.delete(name)
-    statistics = {**statistics, "stages_in_order": [stage.name for stage in plan.stages]}
+    statistics = {**statistics, "stages_in_order": _deciding(plan)}
+    found = set_summary(plan, storage)
+    if found is not None:
+        statistics["hygiene"] = found
     storage.write("statistics.json", pretty_json(statistics))
     storage.write("run.json", pretty_json(_told(plan)))
     storage.write("README.md", dataset_card(plan, statistics).encode())
@@ -110,6 +115,11 @@ def finish_publication(plan: Plan, storage: Storage) -> dict[str, Any]:
     manifest = {"key": key, "totals": statistics.get("records", {}), "files": files}
     storage.write(MANIFEST, pretty_json(manifest))
     return manifest
+
+
+def _deciding(plan: Plan) -> list[str]:
+    """What drops documents, in order: the stages, then hygiene."""
+    return [stage.name for stage in plan.stages] + ([HYGIENE] if plan.recipe.recipe.hygiene else [])
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -149,10 +159,10 @@ def _dropped(
         if text is not None and len(gone):
             rows.append(settled.rows[gone])
             texts.append(text.take(pa.array(gone)))
-    duplicates = np.flatnonzero(~resolution.kept)
-    if len(duplicates):
-        rows.append(left[duplicates])
-        texts.append(batch.text.take(pa.array(duplicates)))
+    compared = np.flatnonzero(~resolution.kept)
+    if len(compared):
+        rows.append(left[compared])
+        texts.append(batch.text.take(pa.array(compared)))
     if not rows or retention.dropped_texts == "none":
         return DROPPED.empty_table()
     places = np.concatenate(rows)
@@ -184,11 +194,14 @@ def _batch_statistics(ledger: pa.Table, history: Sequence[Settled], left: np.nda
         errors = {row: error.error_class for row, error in settled.measured.errors.items()}
         stages[settled.stage.name] = stage_counts(settled.stage, settled.decision, errors, tokens[settled.rows])
     own = tokens[left]
+    dropped = np.asarray(resolution.verdict == DROPPED_VERDICT, bool)
+    if resolution.stage == HYGIENE:
+        stages[HYGIENE] = _dropped_counts(resolution, dropped, own)
     deduplication = {
-        "in": amount(np.ones(len(left), bool), own),
+        "in": amount(~dropped, own),
         "kept": amount(resolution.kept, own),
-        "exact": amount(~resolution.kept & resolution.exact, own),
-        "near": amount(~resolution.kept & ~resolution.exact, own),
+        "exact": amount(resolution.gone_as(DUPLICATE, "exact"), own),
+        "near": amount(resolution.gone_as(DUPLICATE, "near"), own),
     }
     kept_tokens = np.asarray(pc.fill_null(ledger.column("token_count"), 0)).astype(np.int64)
     groups = {kind: ledger.column(kind).to_pylist() for kind in ("language", "domain")}
@@ -206,6 +219,20 @@ def _batch_statistics(ledger: pa.Table, history: Sequence[Settled], left: np.nda
         "languages": _by_group(groups["language"], verdicts, tokens),
         "domains": _by_group(groups["domain"], verdicts, tokens),
         "measures": measure_counts(measures, groups),
+    }
+
+
+def _dropped_counts(resolution: Resolution, dropped: np.ndarray, tokens: np.ndarray) -> Counts:
+    """What hygiene took away, in the form of a stage; repetitions are counted as duplicates."""
+    rules = sorted(set(resolution.rule[dropped].tolist()))
+    by_rule = {rule: resolution.gone_as(DROPPED_VERDICT, rule) for rule in rules}
+    return {
+        "in": amount(np.ones(len(tokens), bool), tokens),
+        "kept": amount(~dropped, tokens),
+        "dropped": {rule: amount(chosen, tokens) for rule, chosen in by_rule.items()},
+        "failing": {rule: int(chosen.sum()) for rule, chosen in by_rule.items()},
+        "overlap": {},
+        "quarantined": {},
     }
 
 

@@ -19,14 +19,17 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curation.errors import InputError
+from curation.pair_sets.policies import Combine, ConflictPolicy, CyclePolicy
+from curation.pair_sets.shares import as_share
 from curation.pair_stages.canonical import INSTRUCTION, PAIR
 from curation.read import Read, Reader, ReadParameters
 from curation.read_entries import EntryParameters, ReadEntries
 from curation.stage import Parameters, Stage
+from pipelines.kinds import comparison_section
 from pipelines.registry import STAGES, stage_class, suggestion
 from pipelines.yaml_source import YamlSource, read_yaml
 
-PACKAGED = ("crawl", "fineweb", "ccnet")
+PACKAGED = ("crawl", "fineweb", "ccnet", "preferences", "instructions")
 FIRST_STAGES = {"corpus": "extraction", "preferences": "pair", "instructions": "instruction"}
 FINEST_THRESHOLD = 10**6
 MODELS_VARIABLE = "GRISTMILL_MODELS"
@@ -91,6 +94,97 @@ class Deduplication(Section):
         return value
 
 
+class HeldOut(Section):
+    """Which entries are held out from training.  A prompt, its near-duplicates included, is never on both sides.
+
+    Attributes:
+        share: of all entries; whole clusters of prompts are chosen by a seeded hash of their text, so that a prompt
+            stays on its side in every run.
+        seed: another one gives another split.
+        by_language: meet the share in every language; the side of a prompt then depends on the rest of the set.
+        shards: patterns of file names that are held out, in the place of ``share``: for sets that come split.  An
+            entry of another file whose prompt is held out is dropped.
+    """
+
+    share: str | None = "0.05"
+    seed: int = Field(default=1, ge=0, lt=1 << 32)
+    by_language: bool = False
+    shards: tuple[str, ...] = ()
+
+    @field_validator("share", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return repr(value) if isinstance(value, float) else value
+
+    @field_validator("share")
+    @classmethod
+    def _is_share(cls, value: str | None) -> str | None:
+        return None if value is None else _share(value)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.shards:
+            if self.share is not None and "share" in self.model_fields_set:
+                raise ValueError("give 'share' or 'shards', not both")
+            object.__setattr__(self, "share", None)
+        elif self.share is None:
+            raise ValueError("give 'share' or 'shards'")
+        return self
+
+
+class Hygiene(Deduplication):
+    """How entries are compared with one another: by their prompts first, then by their answers.
+
+    Entries belong together if their prompts do: equal ones, and chains of near-duplicates.  All else is decided among
+    entries that belong together.
+
+    Attributes:
+        definition, threshold, recall, scheme, seed, priority, memory_mib: as in ``deduplication``; of prompts and of
+            answers.
+        earlier: entries and corpora published before.  What repeats or contradicts an earlier entry goes; whose
+            prompt resembles a text of an earlier corpus is listed.
+        min_answer_words: answers of fewer words are the same only if they are equal, and so are their prompts: "Yes"
+            and "No" contradict each other only under one and the same question.
+        duplicates: whether an entry goes that repeats another on every side.
+        conflicts: of pairs of the same two answers with the labels swapped: who stays.
+        margins: what ``keep-margin`` compares, the sum of the margins of one direction or the largest.
+        cycles: of pairs that contradict each other along three answers or more: who stays.
+        overlap: ``drop`` takes entries away whose prompt resembles a text of an earlier corpus.
+        length_balance: bounds between which the share of pairs whose longer answer was chosen is brought, in each
+            language; null for no balance.
+        held_out: null for no split.
+    """
+
+    min_answer_words: int = Field(default=20, ge=0, le=1 << 20)
+    duplicates: Literal["drop", "keep"] = "drop"
+    conflicts: ConflictPolicy = "majority"
+    margins: Combine = "sum"
+    cycles: CyclePolicy = "keep-margin"
+    overlap: Literal["list", "drop"] = "list"
+    length_balance: tuple[str, str] | None = None
+    held_out: HeldOut | None = None
+
+    @field_validator("length_balance", mode="before")
+    @classmethod
+    def _as_texts(cls, value: Any) -> Any:
+        return tuple(repr(v) if isinstance(v, float) else v for v in value) if isinstance(value, list) else value
+
+    @field_validator("length_balance")
+    @classmethod
+    def _holds_one_half(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
+        if value is not None and not Fraction(_share(value[0])) <= Fraction(1, 2) <= Fraction(_share(value[1])):
+            raise ValueError("one half lies between the two bounds, such as [0.45, 0.55]")
+        return value
+
+
+def _share(value: str) -> str:
+    try:
+        as_share(value, "a share")
+    except InputError as error:
+        raise ValueError(error.message) from None
+    return value
+
+
 class Retention(Section):
     """What is kept of the texts that do not enter the corpus.
 
@@ -116,7 +210,8 @@ class Limits(Section):
 class Recipe(Section):
     """A whole recipe.  ``stages`` holds built stages' parameters by name, in order.
 
-    ``entries`` makes it one of preference pairs or instructions; ``read`` speaks of pages then, and is not asked.
+    ``entries`` makes it one of preference pairs or instructions; ``read`` and ``deduplication`` speak of pages then and
+    are not asked, ``hygiene`` is.
     """
 
     name: str = Field(min_length=1, max_length=200)
@@ -125,6 +220,7 @@ class Recipe(Section):
     entries: EntryParameters | None = None
     stages: tuple[dict[str, Any], ...]
     deduplication: Deduplication | None = Deduplication()
+    hygiene: Hygiene | None = None
     retention: Retention = Retention()
     limits: Limits = Limits()
 
@@ -140,9 +236,18 @@ class Recipe(Section):
     def _entries_are_compared_as_sets(self) -> Self:
         if self.entries:
             if "deduplication" in self.model_fields_set and self.deduplication is not None:
-                raise ValueError("entries are not deduplicated like pages; leave 'deduplication' away")
+                raise ValueError("entries are compared by 'hygiene', not by 'deduplication'; leave it away")
             object.__setattr__(self, "deduplication", None)
+            if "hygiene" not in self.model_fields_set:
+                object.__setattr__(self, "hygiene", Hygiene())
+        elif self.hygiene is not None:
+            raise ValueError("'hygiene' compares entries; pages are compared by 'deduplication'")
         return self
+
+    @property
+    def comparison(self) -> Deduplication | None:
+        """How documents, or entries, are compared with one another; None where they are not."""
+        return self.hygiene if self.entries else self.deduplication
 
     @property
     def kind(self) -> str:
@@ -182,7 +287,8 @@ class LoadedRecipe:
     def expanded(self) -> dict[str, Any]:
         """The recipe with every default written out, as plain data."""
         plain = self.recipe.model_dump(mode="json")
-        del plain["read" if self.recipe.entries else "entries"]
+        for section in ("read",) if self.recipe.entries else ("entries", "hygiene"):
+            del plain[section]
         plain["stages"] = [
             {"stage": stage.name, **parameters.model_dump(mode="json")} for stage, parameters in self.entries[1:]
         ]
@@ -251,8 +357,9 @@ def recipe_faults(data: Any, models_root: Path, confined: bool = False) -> list[
         return [Fault((), "a recipe is a mapping with 'name' and 'stages'")]
     source = YamlSource("recipe", data, {})
     faults = _model_faults(Recipe, data, ())
-    if confined and isinstance(data.get("deduplication"), dict) and data["deduplication"].get("earlier"):
-        faults.append(Fault(("deduplication", "earlier"), "name earlier datasets in the request, not paths here"))
+    for section in ("deduplication", "hygiene") if confined else ():
+        if isinstance(data.get(section), dict) and data[section].get("earlier"):
+            faults.append(Fault((section, "earlier"), "name earlier datasets in the request, not paths here"))
     entries = data.get("stages")
     for index, entry in enumerate(entries if isinstance(entries, list) else []):
         faults += _stage_faults(entry, ("stages", index), source, models_root, confined)
@@ -325,7 +432,7 @@ def rebuild_recipe(expanded: Mapping[str, Any], models_root: Path) -> LoadedReci
 
 
 def _recipe_text(source: str) -> tuple[bytes, str, Path]:
-    if source in PACKAGED and not os.path.exists(source):
+    if source in PACKAGED and not os.path.isfile(source):
         resource = files("pipelines") / "recipes" / f"{source}.yaml"
         return resource.read_bytes(), f"{source}.yaml", Path("models")
     path = Path(source)
@@ -424,10 +531,11 @@ def _check_columns(recipe: Recipe, stages: list[Stage], source: YamlSource) -> N
                 message = f"stages {owners[column]!r} and {stage.name!r} both measure {column!r}"
                 raise InputError(message, source.where(("stages", index - 1)))
             owners[column] = stage.name
-    for number, priority in enumerate(recipe.deduplication.priority if recipe.deduplication else ()):
+    section = comparison_section(recipe.model_dump(include={"entries"}))
+    for number, priority in enumerate(recipe.comparison.priority if recipe.comparison else ()):
         fault = _priority_fault(priority.column, schemas)
         if fault:
-            raise InputError(fault, source.where(("deduplication", "priority", number, "column")))
+            raise InputError(fault, source.where((section, "priority", number, "column")))
 
 
 def _priority_fault(column: str, schemas: list[pa.Schema]) -> str | None:

@@ -52,15 +52,19 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> Counts:
     return merged
 
 
-def no_counts(stages: Sequence[Stage]) -> Counts:
-    """Statistics of nothing: neutral in a merge, and what an empty shard has."""
+def no_counts(stages: Sequence[str]) -> Counts:
+    """Statistics of nothing: neutral in a merge, and what an empty shard has.
+
+    Args:
+        stages: names.
+    """
     none: Counts = {"documents": 0, "tokens": 0}
     names = ("kept", "dropped", "duplicate", "quarantined", "read")
     empty: Counts = {"in": none, "kept": none, "dropped": {}, "failing": {}, "overlap": {}, "quarantined": {}}
     return {
         "records": dict.fromkeys(names, 0),
         "tokens": {"extracted": 0, "published": 0},
-        "stages": {stage.name: empty for stage in stages},
+        "stages": {stage: empty for stage in stages},
         "deduplication": dict.fromkeys(("in", "kept", "exact", "near"), none),
         "languages": {},
         "domains": {},

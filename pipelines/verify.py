@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 
 from curation.duplicates.arrays import run_starts
 from curation.errors import InputError, RunError
+from curation.pair_stages.canonical import parse
+from curation.pair_stages.sides import text_of
 from curation.sources.formats import detect_format, line_packing
 from pipelines.funnel import check_funnel
 from pipelines.inputs import Shard
+from pipelines.kinds import comparison_of
 from pipelines.ledger import DUPLICATE, KEPT, VERDICTS, totals
 from pipelines.look import FinishedRun
 from pipelines.output import ABOUT, FOLDERS, MARK, PUBLISHED
@@ -216,8 +219,6 @@ def _check_witnesses(run: FinishedRun, deep: bool) -> str:
 
 def _check_similarities(run: FinishedRun, deep: bool) -> str:
     """Compute every similarity again, from the published texts."""
-    from curation.duplicates.find import similarities
-
     columns = ["id", "witness", "witness_dataset", "shared_shingles", "all_shingles"]
     rows = run.table("ledger").to_table(columns=columns, filter=pc.field("verdict") == DUPLICATE)
     proven = 0
@@ -225,9 +226,8 @@ def _check_similarities(run: FinishedRun, deep: bool) -> str:
         part = rows.slice(start, BATCH_PAIRS).to_pylist()
         texts, witnesses = run.texts([row["id"] for row in part]), _witness_texts(run, part)
         part = [row for row in part if row["id"] in texts and _witness(row) in witnesses]
-        shared, union = similarities(
-            pa.array([texts[row["id"]] for row in part], pa.large_string()),
-            pa.array([witnesses[_witness(row)] for row in part], pa.large_string()),
+        shared, union = _similarities(
+            run.kind, [texts[row["id"]] for row in part], [witnesses[_witness(row)] for row in part]
         )
         for row, common, both in zip(part, shared, union, strict=True):
             if (row["shared_shingles"], row["all_shingles"]) != (common, both):
@@ -237,6 +237,29 @@ def _check_similarities(run: FinishedRun, deep: bool) -> str:
     rest = rows.num_rows - proven
     unproven = f"; {rest:,} have no text any more (retention, or an earlier corpus that is gone)" if rest else ""
     return f"{proven:,} similarities computed again from the texts and equal{unproven}"
+
+
+def _similarities(kind: str, texts: list[str], witnesses: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Intersection and union of the shingles of texts; of entries those of the side that is least alike."""
+    from curation.duplicates.find import similarities
+
+    if kind == "corpus":
+        return similarities(pa.array(texts, pa.large_string()), pa.array(witnesses, pa.large_string()))
+    from pipelines.hygiene.judge import least_similar
+
+    both = [[sides_by_text(text) for text in column] for column in (texts, witnesses)]
+    sides = sorted(both[0][0]) if texts else []
+    found = [similarities(*(pa.array([row[side] for row in column], pa.large_string()) for column in both))
+             for side in sorted(sides, key=("prompt", "chosen", "rejected", "response").index)]  # fmt: skip
+    if not found:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    shared, union = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
+    return least_similar(shared, union)
+
+
+def sides_by_text(text: str) -> dict[str, str]:
+    """The sides of an entry, each as one text."""
+    return {side: text_of(turns) for side, turns in parse(text).items()}
 
 
 def _witness(row: dict[str, Any]) -> tuple[str | None, str]:
@@ -260,5 +283,5 @@ def _witness_texts(run: FinishedRun, rows: list[dict[str, Any]]) -> dict[tuple[s
 
 
 def _threshold(run: FinishedRun) -> Fraction | None:
-    deduplication = run.run["recipe"]["deduplication"]
-    return Fraction(deduplication["threshold"]) if deduplication else None
+    comparison = comparison_of(run.run["recipe"])
+    return Fraction(comparison["threshold"]) if comparison else None

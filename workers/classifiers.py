@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from curation.domain import Domain
 from curation.errors import InputError
+from curation.pair_stages.sided import document_stage
 from pipelines.plan import Plan
 
 
@@ -84,7 +85,13 @@ def start_classifiers(ray: Any, plan: Plan, count: int) -> dict[str, RemoteScore
     Raises:
         InputError: when the plan asks for a GPU and the cluster has none.
     """
-    return {stage.name: _start(ray, stage, count) for stage in plan.stages if isinstance(stage, Domain)}
+    return {name: _start(ray, stage, count) for name, stage in _classifying(plan).items()}
+
+
+def _classifying(plan: Plan) -> dict[str, Domain]:
+    """The classifier stages of a plan by name, those that run on sides of pairs too."""
+    stages = {stage.name: document_stage(stage) for stage in plan.stages}
+    return {name: stage for name, stage in stages.items() if isinstance(stage, Domain)}
 
 
 def _start(ray: Any, stage: Domain, count: int) -> RemoteScorer:
@@ -103,6 +110,6 @@ def _start(ray: Any, stage: Domain, count: int) -> RemoteScorer:
 
 def use_classifiers(plan: Plan, scorers: dict[str, RemoteScorer]) -> None:
     """Let the stages of a plan ask the actors instead of loading a model of their own."""
-    for stage in plan.stages:
-        if isinstance(stage, Domain) and stage.name in scorers:
-            stage.classifier = scorers[stage.name]
+    for name, stage in _classifying(plan).items():
+        if name in scorers:
+            stage.classifier = scorers[name]

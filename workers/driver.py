@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from curation.errors import RunError
-from pipelines.deduplication.steps import phases
+from pipelines.comparison import phases
 from pipelines.estimate import disk_free, disk_need
 from pipelines.output import FOLDERS, check_output, held
 from pipelines.plan import Plan

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from curation.errors import RunError
 from pipelines.canonical import digest_bytes, key_of
-from pipelines.index import INDEX, Index, prepare_earlier, settings_for
+from pipelines.index import INDEX, Index, prepare_earlier, settings_of
 from pipelines.inputs import Shard, find_shards
+from pipelines.kinds import compares, comparison_of, comparison_section
 from pipelines.locks import Busy
 from pipelines.plan import Plan, make_plan
-from pipelines.recipe import Deduplication, LoadedRecipe, build_recipe
+from pipelines.recipe import LoadedRecipe, build_recipe
 from pipelines.reuse import reuse
 from pipelines.roots import inside
 from pipelines.storage import MANIFEST, Storage
@@ -52,28 +53,25 @@ def plan_of(work: dict[str, Any], shards: list[Shard], progress: Progress) -> Pl
     """The plan of a run; exactly the corpora that were there when it was submitted are earlier ones."""
     request = work["request"]
     named, nights = list(request.get("earlier", [])), list(request.get("after", []))
-    if not _deduplicates(request["recipe"]):
+    if not compares(request["recipe"]):
         named = nights = []
     versions = {output: _version(output) for output in [*named, *nights]}
     earlier = [output for output in named if versions[output]]
     nights = [output for output in nights if versions[output]]
     if nights:
-        settings = request["recipe"].get("deduplication") or {}
+        settings = comparison_of(request["recipe"]) or {}
         earlier.append(_index_of_nights(request["index"], nights, settings, progress))
     loaded = loaded_recipe(request, work["models_root"], earlier)
     prepare_earlier(loaded)
     return make_plan(loaded, shards, [version for version in versions.values() if version], work["output"])
 
 
-def _deduplicates(recipe: dict[str, Any]) -> bool:
-    return "deduplication" not in recipe or recipe["deduplication"] is not None
-
-
 def loaded_recipe(request: dict[str, Any], models_root: str, earlier: list[str]) -> LoadedRecipe:
     """The recipe of a request, with the earlier corpora that the service names."""
     plain = dict(request["recipe"])
     if earlier:
-        plain["deduplication"] = {**(plain.get("deduplication") or {}), "earlier": earlier}
+        section = comparison_section(plain)
+        plain[section] = {**(plain.get(section) or {}), "earlier": earlier}
     return build_recipe(YamlSource("recipe", plain, {}), Path(models_root))
 
 
@@ -104,9 +102,9 @@ def _version(output: str) -> str | None:
     return str(manifest["key"]) if manifest["totals"]["kept"] else None
 
 
-def _index_of_nights(folder: str, nights: list[str], deduplication: dict[str, Any], progress: Progress) -> str:
+def _index_of_nights(folder: str, nights: list[str], comparison: dict[str, Any], progress: Progress) -> str:
     """The index of what a schedule's nights published, brought up to date; one for each set of settings."""
-    settings = settings_for(Deduplication(**deduplication))
+    settings = settings_of(comparison)
     uri = f"{folder}/{key_of('nights', settings)[:16]}"
     there = Storage(uri).exists(INDEX)
     index = Index(uri) if there else _in_turn(partial(Index.create, uri, settings), progress)

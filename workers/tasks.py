@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import RunError
-from pipelines.deduplication.steps import perform as perform_step
+from pipelines.comparison import perform as perform_step
 from pipelines.mill import mill_shard
 from pipelines.plan import Plan, rebuild_plan
 from pipelines.publish import publish_shard
@@ -20,7 +20,7 @@ class Task:
 
     Attributes:
         kind: ``mill`` takes a shard through all stages, ``publish`` writes its parts of the corpus; anything else
-            is a step of deduplication.
+            is a step of the comparison.
         part: place of the shard in the plan, or number of the step's part.
         name: for people.
         size: amount of work, for progress.

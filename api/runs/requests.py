@@ -16,7 +16,7 @@ from api.settings import Settings
 from api.sources.roots import address
 from api.store.tables import dataset_versions, datasets, pipelines, revisions, sources
 from curation.errors import InputError
-from pipelines.kinds import kind_of, with_sample_share
+from pipelines.kinds import compares, comparison_section, kind_of, with_sample_share
 from pipelines.recipe import PACKAGED, build_recipe, recipe_faults
 from pipelines.thresholds import with_thresholds
 from pipelines.yaml_source import YamlSource, read_yaml
@@ -50,7 +50,7 @@ class RecipeChoice(Body):
 
     model_config = example(recipe="crawl", thresholds={"language.language-score": 0.8})
 
-    recipe: Literal["crawl", "fineweb", "ccnet"] | dict[str, Any] | None = Field(
+    recipe: Literal["crawl", "fineweb", "ccnet", "preferences", "instructions"] | dict[str, Any] | None = Field(
         default=None, description="A packaged recipe by its name, or a recipe as JSON."
     )
     recipe_yaml: str | None = Field(default=None, max_length=1 << 16, description="A recipe as YAML.")
@@ -113,8 +113,9 @@ def resolve(connection: Connection, settings: Settings, request: RunRequest) -> 
     recipe = _recipe(connection, settings, request, resolved, faults)
     resolved["inputs"], resolved["roots"] = _inputs(connection, request.inputs, faults)
     resolved["earlier"] = _earlier(connection, request.earlier, faults)
-    if request.earlier and isinstance(recipe, dict) and "deduplication" in recipe and recipe["deduplication"] is None:
-        faults.append(Fault(pointer="/earlier", code="earlier", message="the recipe does not deduplicate"))
+    if request.earlier and isinstance(recipe, dict) and not compares(recipe):
+        message = f"the recipe has no {comparison_section(recipe)!r}, which would compare with earlier datasets"
+        faults.append(Fault(pointer="/earlier", code="earlier", message=message))
     if request.publish and isinstance(recipe, dict) and not faults:
         other = other_kind(connection, request.publish, kind_of(recipe))
         if other is not None:

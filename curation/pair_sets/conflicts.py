@@ -25,16 +25,15 @@ opposite.  A witness stays in the set whenever its direction does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from curation.pair_sets.findings import Findings, Groups, findings_of, grouped
 from curation.pair_sets.numbering import as_columns, numbered
 from curation.pair_sets.pairs import PairSet, Responses, responses_by_digest, told_apart
+from curation.pair_sets.policies import Combine, ConflictPolicy
 
-ConflictPolicy = Literal["drop-both", "majority", "keep-margin", "keep"]
-Combine = Literal["sum", "max"]
 RULES = ("pair-duplicate", "pair-near-duplicate", "label-conflict")
 _DUPLICATE, _NEAR, _CONFLICT = range(3)
 

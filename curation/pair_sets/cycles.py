@@ -28,7 +28,7 @@ Witnesses: the next pair on a cycle, one that prefers something to what this pai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -37,8 +37,8 @@ from curation.pair_sets.findings import Findings, Groups, findings_of, grouped
 from curation.pair_sets.graph import closing_edges, out_edges, shortest_cycle, strong_components
 from curation.pair_sets.numbering import numbered
 from curation.pair_sets.pairs import PairSet, Responses, responses_by_digest, told_apart
+from curation.pair_sets.policies import CyclePolicy
 
-CyclePolicy = Literal["drop-component", "keep-margin", "keep"]
 RULES = ("preference-cycle",)
 LARGE_COMPONENT = 100_000  # pairs; the time for a component may grow with the square of them
 

@@ -16,9 +16,9 @@ from curation.batch import Batch
 from curation.duplicates.shingles import facts
 from curation.errors import InputError
 from curation.pair_stages.canonical import Side
-from curation.pair_stages.flattened import flattened
 from curation.pair_stages.sides import SideNames, result, sides_of
 from curation.pair_stages.thresholds import off
+from curation.preferences.digests import normalised
 from curation.rules.columns import UNSPACED
 from curation.stage import Measured, Parameters, Rule, Stage, Threshold, measure_field
 
@@ -90,7 +90,7 @@ class FlaggedWords(Stage):
 
 
 def _count(pattern: re.Pattern[str], text: str) -> int:
-    return sum(1 for _ in pattern.finditer(flattened(text)))
+    return sum(1 for _ in pattern.finditer(normalised(text)))
 
 
 def _read(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -104,7 +104,7 @@ def _read(path: Path) -> tuple[str, tuple[str, ...]]:
         raise InputError("the list of words is not UTF-8", str(path)) from None
     if len(content) > _LARGEST:
         raise InputError(f"a list of words has at most {_LARGEST} bytes", str(path))
-    words = {flattened(line) for line in text.splitlines() if not line.startswith("#")} - {""}
+    words = {normalised(line) for line in text.splitlines() if not line.startswith("#")} - {""}
     if not words:
         raise InputError("the list of words is empty", str(path))
     return hashlib.sha256(content).hexdigest(), tuple(sorted(words, key=lambda word: (-len(word), word)))

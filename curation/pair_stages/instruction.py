@@ -11,10 +11,10 @@ import pyarrow as pa
 from curation.batch import Batch
 from curation.duplicates.shingles import facts
 from curation.pair_stages.canonical import INSTRUCTION, Entry
-from curation.pair_stages.flattened import flattened
 from curation.pair_stages.sides import canonical_texts, result, sides_of, words_of
 from curation.pair_stages.thresholds import off
 from curation.pair_stages.visible import visible_characters
+from curation.preferences.digests import normalised
 from curation.rules.columns import by_language, counts
 from curation.stage import Measured, Parameters, Rule, Stage, Threshold, measure_field
 
@@ -106,5 +106,5 @@ class Instruction(Stage):
 def _repeated(entry: Entry) -> int:
     """Turns of the assistant that it said before; users say "go on" as often as they like."""
     turns = [turn for side in INSTRUCTION for turn in entry.get(side, ()) if turn.role == "assistant"]
-    said = [content for content in (flattened(turn.content) for turn in turns) if content]
+    said = [content for content in (normalised(turn.content) for turn in turns) if content]
     return len(said) - len(set(said))

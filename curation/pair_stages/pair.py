@@ -13,10 +13,10 @@ from curation.batch import Batch
 from curation.duplicates.jaccard import count_pairs
 from curation.duplicates.shingles import DEFINITION, facts, shingle_sets
 from curation.pair_stages.canonical import PAIR
-from curation.pair_stages.flattened import flattened
 from curation.pair_stages.sides import Sides, canonical_texts, result, sides_of, words_of
 from curation.pair_stages.thresholds import Share, off
 from curation.pair_stages.visible import visible_characters
+from curation.preferences.digests import normalised
 from curation.rules.columns import by_language, counts, ratios
 from curation.stage import Measured, Parameters, Rule, Stage, Threshold, measure_field
 
@@ -129,7 +129,7 @@ def _sizes(found: Sides) -> dict[str, pa.Array]:
 def _likeness(found: Sides) -> dict[str, pa.Array]:
     chosen, rejected = found.text("chosen"), found.text("rejected")
     count = len(chosen)
-    equal = [flattened(a) == flattened(b) for a, b in zip(chosen.to_pylist(), rejected.to_pylist(), strict=True)]
+    equal = [normalised(a) == normalised(b) for a, b in zip(chosen.to_pylist(), rejected.to_pylist(), strict=True)]
     sets = shingle_sets(pa.concat_arrays([chosen, rejected]))
     common, union = count_pairs(sets, np.arange(count), count + np.arange(count))
     return {"responses_equal": pa.array(equal, pa.bool_()), "responses_jaccard": ratios(common, union)}

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from curation.batch import Batch
 from curation.duplicates.shingles import facts
-from curation.pair_stages.flattened import flattened
 from curation.pair_stages.sides import ANSWERS, AnswerNames, result, sides_of
 from curation.pair_stages.table import read_table, table_digest
 from curation.pair_stages.thresholds import Share, off
+from curation.preferences.digests import normalised
 from curation.stage import Measured, Parameters, Rule, Stage, measure_field
 
 PHRASES = "refusal_phrases.tsv"
@@ -96,7 +96,7 @@ class Refusals(Stage):
 
 def refusal(text: str, window: int) -> float:
     """The score of one answer."""
-    beginning = flattened(text[: 4 * window]).translate(_APOSTROPHES)[:window]
+    beginning = normalised(text[: 4 * window]).translate(_APOSTROPHES)[:window]
     best = 0.0
     for strength, pattern in _patterns():
         first = pattern.search(beginning)

@@ -135,6 +135,11 @@ def sided(stage: type[Stage]) -> type[Sided]:
     return cast("type[Sided]", type(f"Sided{stage.__name__}", (Sided,), members))
 
 
+def document_stage(stage: Stage) -> Stage:
+    """The stage that sees texts: the one inside where it runs on sides, else the stage itself."""
+    return stage.inner if isinstance(stage, Sided) else stage
+
+
 def _again(stage: type[Stage], parameters: dict[str, Any]) -> Sided:
     """From what a pickle holds: classes made here cannot be found by their names."""
     made = sided(stage)

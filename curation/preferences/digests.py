@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 
-from curation.preferences.entries import Instruction, Pair, Ranking
+from curation.duplicates import folding
+from curation.preferences.entries import Instruction, Pair, Ranking, Unpaired
 from curation.preferences.messages import Conversation
 
 _DIGEST_BYTES = 16
@@ -28,14 +28,20 @@ def instruction_digest(instruction: Instruction) -> str:
     return _digest(["instruction", instruction.tools, _turns(instruction.messages)])
 
 
+def question_digest(answer: Unpaired) -> str:
+    """Of all that a good and a bad answer share to be a pair, to the character: see ``pair_unpaired``."""
+    origin = [answer.source, answer.language, answer.license]
+    return _digest(["question", answer.tools, _turns(answer.prompt), origin])
+
+
 def prompt_digest(prompt: Conversation) -> str:
     """Of a prompt as ``normalised`` writes it: the same for spellings that differ in case, width or spaces."""
     return _digest(["prompt", [[message.role, normalised(message.content)] for message in prompt]])
 
 
 def normalised(text: str) -> str:
-    """Folded NFKC with one space for any white space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """Folded NFKC with one space for any white space, in near linear time whatever the text is."""
+    return " ".join(folding.normalised(text).split())
 
 
 def _turns(messages: Conversation) -> list[list[str]]:

@@ -26,6 +26,7 @@ _ORIGIN = (
     ("source", pa.string(), "where the record is from"),
     ("language", pa.string(), "language code"),
     ("license", pa.string(), "licence of the record"),
+    ("split", pa.string(), "train or held-out; null where the set is not split"),
 )
 
 PREFERENCES = pa.schema(
@@ -64,6 +65,7 @@ def preference_row(pair: Pair, pair_id: str) -> dict[str, Any]:
         "source": pair.source,
         "language": pair.language,
         "license": pair.license,
+        "split": None,
     }
 
 
@@ -76,6 +78,7 @@ def instruction_row(instruction: Instruction, id_: str) -> dict[str, Any]:
         "source": instruction.source,
         "language": instruction.language,
         "license": instruction.license,
+        "split": None,
     }
 
 

@@ -28,12 +28,14 @@ def pair_unpaired(entries: Iterable[Unpaired]) -> Paired:
     pairs: list[Pair] = []
     left: list[Unpaired] = []
     for good, bad in groups.values():
-        pairs += [_pair(one, other) for one, other in zip(good, bad, strict=False)]
+        pairs += [pair_answers(one, other) for one, other in zip(good, bad, strict=False)]
         left += good[len(bad) :] + bad[len(good) :]
     return Paired(pairs, left)
 
 
-def _pair(good: Unpaired, bad: Unpaired) -> Pair:
+def pair_answers(one: Unpaired, other: Unpaired) -> Pair:
+    """The pair of a good and a bad answer to the same prompt, in whichever order they come."""
+    good, bad = (one, other) if one.good else (other, one)
     common: Common = good.common
     both = good.source_id is not None and bad.source_id is not None
     common["source_id"] = f"{good.source_id}+{bad.source_id}" if both else None

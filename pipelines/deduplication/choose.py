@@ -46,9 +46,9 @@ PART_RECORDS = 1 << 20
 
 def run_choose(work: Work, round_: int) -> None:
     """The greedy pass after a round: who is removed, and whether all that are kept had led."""
-    edges = edges_of(_edge_steps(work, round_))
+    edges = edges_of(edge_steps(work, round_))
     numbers = np.unique(np.concatenate([edges.left, edges.right]))
-    kept = greedy(_by_place(edges, numbers), numbers < work.sizes.earlier).kept
+    kept = greedy(by_place(edges, numbers), numbers < work.sizes.earlier).kept
     removed = numbers[~kept].astype(NUMBER)
     large = np.concatenate([np.empty(0, FAMILY), *_families(work)])["number"]
     settled = bool(np.isin(large[~np.isin(large, removed)], leaders_of(work, round_)).all())
@@ -57,7 +57,7 @@ def run_choose(work: Work, round_: int) -> None:
     writer.commit(settled=settled)
 
 
-def _by_place(edges: Edges, numbers: np.ndarray) -> Edges:
+def by_place(edges: Edges, numbers: np.ndarray) -> Edges:
     """Edges by the place of their documents in ``numbers``, which are rising."""
     return edges._replace(left=np.searchsorted(numbers, edges.left), right=np.searchsorted(numbers, edges.right))
 
@@ -68,7 +68,8 @@ def _families(work: Work) -> list[np.ndarray]:
     return [families.read("families", batch) for batch in range(families.facts["batches"])]
 
 
-def _edge_steps(work: Work, round_: int) -> list[Step]:
+def edge_steps(work: Work, round_: int) -> list[Step]:
+    """The steps that hold the proven pairs after a round."""
     batches = work.step("families", 0).facts["batches"]
     steps = [work.step("verify", block) for block in range(work.sizes.blocks)]
     return steps + [work.step(f"leaders-{round_}", batch) for batch in range(batches)]
@@ -80,7 +81,7 @@ def run_decide(work: Work, round_: int, writer: StepWriter) -> None:
     Args:
         writer: to write the decisions to.
     """
-    edges = edges_of(_edge_steps(work, round_))
+    edges = edges_of(edge_steps(work, round_))
     copies = np.concatenate([np.empty(0, COPY), *(copies_of(work, shard) for shard in range(work.shards + 1))])
     numbers = np.unique(np.concatenate([copies["number"].astype(np.int64), edges.left, edges.right]))
     representative = np.arange(len(numbers))
@@ -89,21 +90,21 @@ def run_decide(work: Work, round_: int, writer: StepWriter) -> None:
     found = decide(
         representative,
         np.arange(len(numbers)),
-        _by_place(edges, numbers),
-        _sizes(work, numbers[np.unique(representative[own])], numbers),
+        by_place(edges, numbers),
+        sizes_of(work, numbers[np.unique(representative[own])], numbers),
         numbers < work.sizes.earlier,
     )
     families = _unknown_pairs(work, numbers[~found.kept])
     every = np.union1d(numbers, families["number"].astype(np.int64))
-    places, datasets = work.places(every), _datasets(work)
-    origins = _origins(work, datasets)[places["shard"]]
+    places, datasets = work.places(every), datasets_of(work)
+    origins = origins_of(work, datasets)[places["shard"]]
     concerned = np.searchsorted(every, numbers)
     _write_outcome(work, places[concerned], origins[concerned], found, writer)
     heads = np.arange(len(every))
     heads[concerned] = concerned[representative]
     family = np.zeros(len(every), np.uint32)
     family[np.searchsorted(every, families["number"])] = families["family"]
-    _write_evidence(places, origins, heads, family, _by_place(edges, every), writer)
+    _write_evidence(places, origins, heads, family, by_place(edges, every), writer)
     writer.commit(
         documents=list(work.sizes.documents),
         datasets=[list(dataset) for dataset in datasets],
@@ -111,11 +112,12 @@ def run_decide(work: Work, round_: int, writer: StepWriter) -> None:
     )
 
 
-def _datasets(work: Work) -> list[tuple[str, str]]:
+def datasets_of(work: Work) -> list[tuple[str, str]]:
+    """Name and version of each earlier corpus, in order; origins count them from 1."""
     return sorted({(part.dataset, part.version) for part in work.earlier.parts})
 
 
-def _origins(work: Work, datasets: list[tuple[str, str]]) -> np.ndarray:
+def origins_of(work: Work, datasets: list[tuple[str, str]]) -> np.ndarray:
     """Origin of the documents of each holder."""
     parts = [1 + datasets.index((part.dataset, part.version)) for part in work.earlier.parts]
     return np.array([0] * work.shards + parts, np.uint16)
@@ -139,7 +141,7 @@ def _unknown_pairs(work: Work, removed: np.ndarray) -> np.ndarray:
     return records(FAMILY, family=family + 1, number=found["number"])
 
 
-def _sizes(work: Work, wanted: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def sizes_of(work: Work, wanted: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Number of shingles of the documents that are wanted, by place in ``numbers``; 0 for the others."""
     sizes = np.zeros(len(numbers), np.int64)
     for holder in range(work.holders):

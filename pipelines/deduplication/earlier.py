@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.errors import InputError
+from pipelines.compared import published_columns, published_texts
 from pipelines.deduplication.records import Step, records
 from pipelines.storage import Storage
 
@@ -209,12 +210,13 @@ def part_texts(part: Part, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Ar
         )
     with storage.open(part.file) as stream:
         file, first = pq.ParquetFile(stream), 0
+        _, columns = published_columns(file.schema_arrow)
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
             inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + count)]
             if len(inside):
-                text = file.read_row_group(group, columns=["text"]).column("text").combine_chunks()
-                yield inside, text.take(pa.array(inside - first))
+                rows_of_group = file.read_row_group(group, columns=columns).take(pa.array(inside - first))
+                yield inside, published_texts(rows_of_group)
             first += count
 
 

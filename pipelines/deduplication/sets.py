@@ -83,7 +83,7 @@ def _texts(work: Work, holder: int, rows: np.ndarray) -> Iterator[tuple[np.ndarr
     for table in work.documents(holder, ["text"]) if len(rows) else ():
         inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + len(table))]
         if len(inside):
-            yield inside, table.column("text").combine_chunks().take(pa.array(inside - first))
+            yield inside, work.compared(table.take(pa.array(inside - first)))
         first += len(table)
 
 

@@ -15,8 +15,10 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from curation.batch import Batch
 from curation.duplicates.bands import Bands, bands_for
 from curation.errors import RunError
+from pipelines.compared import prompts_of
 from pipelines.deduplication.earlier import PLACE, Earlier
 from pipelines.deduplication.records import Step, StepWriter, records, split
 from pipelines.measures import replay
@@ -63,6 +65,11 @@ class Sizes:
         return (numbers.astype(np.int64) - self.earlier) * self.blocks // max(self.own, 1)
 
 
+def decisions_folder(plan: Plan) -> str:
+    """Where the decisions of a plan lie."""
+    return f"deduplication/{plan.deduplication_key()}"
+
+
 def hash_range(partition: int, partitions: int) -> tuple[int, int]:
     """First 64-bit hash of a partition, and of the next."""
     first, end = (-(-(number << 32) // partitions) << 32 for number in (partition, partition + 1))
@@ -79,8 +86,8 @@ class Work:
     @property
     def parameters(self) -> Deduplication:
         """Of the recipe."""
-        parameters = self.plan.recipe.recipe.deduplication
-        assert parameters is not None, "only a recipe that deduplicates has this work"
+        parameters = self.plan.recipe.recipe.comparison
+        assert parameters is not None, "only a recipe that compares has this work"
         return parameters
 
     @property
@@ -101,7 +108,7 @@ class Work:
     @property
     def folder(self) -> str:
         """Of the steps, below the root; deleted when the decisions are committed."""
-        return f"deduplication/{self.plan.deduplication_key()}/steps-{self.parameters.memory_mib}"
+        return f"{decisions_folder(self.plan)}/steps-{self.parameters.memory_mib}"
 
     @property
     def shards(self) -> int:
@@ -132,6 +139,15 @@ class Work:
             blocks=1 + own * 64 // part,
         )
 
+    @property
+    def decided(self) -> bool:
+        """Whether the decisions are committed."""
+        return self.storage.manifest(decisions_folder(self.plan)) is not None
+
+    def decisions_writer(self) -> StepWriter:
+        """To write the decisions."""
+        return StepWriter(self.storage, decisions_folder(self.plan))
+
     def step(self, name: str, part: int) -> Step:
         """What a task gave."""
         return Step(self.storage, self._folder_of(name, part))
@@ -152,6 +168,12 @@ class Work:
         links, _ = self.plan.chain(self.plan.shards[shard])
         for _, _, batch in replay(self.storage, links, columns):
             yield batch.table.select(list(dict.fromkeys(columns)))
+
+    def compared(self, table: pa.Table) -> pa.Array:
+        """The texts by which some documents are compared, from a table with ``text``."""
+        if self.plan.recipe.recipe.entries:
+            return prompts_of(Batch(table))
+        return table.column("text").combine_chunks()
 
     @property
     def holders(self) -> int:

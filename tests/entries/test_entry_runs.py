@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import InputError
+from curation.preferences import pair_unpaired, read_unpaired
 from pipelines.look import FinishedRun
 from pipelines.recipe import load_recipe
 from pipelines.verify import verify_run
+from tests.support.corpus import english
 from tests.support.runs import rows, run_recipe, tree, write_recipe
 
 PAIRS = """
@@ -105,6 +109,35 @@ def test_a_tie_is_a_row_that_gives_no_pair(tmp_path: Path) -> None:
     assert rows(output, "corpus")[0]["chosen"][0]["content"] == "y"
 
 
+def test_rated_answers_become_the_pairs_of_the_twin(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    files: list[list[dict[str, Any]]] = []
+    for file in range(2):  # the same prompts in both, and no pair across them
+        records = [{"prompt": f"Tell me a story, number {n}.", "completion": english(rng.randrange(10**9)),
+                    "label": rng.random() < 0.5} for n in range(30) for _ in range(rng.randrange(6))]  # fmt: skip
+        rng.shuffle(records)
+        files.append([{**record, "id": f"{file}-{n}"} for n, record in enumerate(records)])
+    shards = [jsonl(tmp_path / f"{n}.jsonl", [*records, '{"prompt": "broken']) for n, records in enumerate(files)]
+    output = run(tmp_path, PAIRS, *shards)
+
+    twins = [pair_unpaired(map(read_unpaired, records)) for records in files]
+    expected = {(pair.source_id, pair.chosen[0].content, pair.rejected[0].content)
+                for twin in twins for pair in twin.pairs}  # fmt: skip
+    ledger = {row["id"]: row for row in rows(output)}
+    published = {(ledger[row["pair_id"]]["record_id"], row["chosen"][0]["content"], row["rejected"][0]["content"])
+                 for row in rows(output, "corpus")}  # fmt: skip
+    assert published == expected and len(rows(output, "corpus")) == len(expected) > 20
+    rules = Counter(row["rule"] for row in ledger.values())
+    left = [answer.source_id for twin in twins for answer in twin.left]
+    assert rules == {None: len(expected), "in-pair": len(expected), "no-counterpart": len(left), "malformed-json": 2}
+    assert {row["record_id"] for row in ledger.values() if row["rule"] == "no-counterpart"} == set(left)
+    for row in ledger.values():
+        if row["rule"] == "in-pair":
+            assert row["record_id"] in ledger[row["detail"]]["record_id"].split("+")
+            assert ledger[row["detail"]]["verdict"] == "kept"
+    assert tree(run(tmp_path, PAIRS, *shards, workers=2, name="again")) == tree(output)
+
+
 def test_a_mapping_reads_any_names(tmp_path: Path) -> None:
     shard = jsonl(tmp_path / "a.jsonl", [{"q": "why", "good": "because", "bad": "no", "by": 0.5}])
     mapping = "preferences, mapping: {prompt: q, chosen: good, rejected: bad, margin: by}}"
@@ -149,8 +182,10 @@ def test_real_sets_reconcile_and_load(real_data: Path, tmp_path: Path) -> None:
         lines += len(json.loads(data)) if ".json." in path.name else data.count(b"\n")
     assert len(records) == lines  # nothing lost
     pairs = [row for row in ledger if row["entry_count"]]
-    assert len(pairs) == 1512 + 300 + 300 + 1161 + 888 + 789 + 1019
-    assert sum(row["rule"] == "unpaired" for row in ledger) == 300
+    assert len(pairs) == 1512 + 300 + 300 + 1161 + 888 + 789 + 1019 + 1
+    assert Counter(row["rule"] for row in ledger if row["kind"] == "kto") == {
+        "no-counterpart": 298, "in-pair": 1, None: 1,
+    }  # fmt: skip
     loaded = datasets.load_dataset("parquet", data_files=f"{output}/corpus/*.parquet", split="train",
                                    cache_dir=str(tmp_path / "cache"))  # fmt: skip
     assert set(loaded["pair_id"]) == {row["id"] for row in ledger if row["verdict"] == "kept"}
@@ -176,7 +211,7 @@ def test_any_number_of_workers_gives_the_same_bytes(real_data: Path, tmp_path: P
         (PAIRS.replace("preferences}", "preferences, shape: nonsense}"), "unknown shape 'nonsense'"),
         (PAIRS.replace("preferences}", "preferences, mapping: {prompt: a}}"), "a mapping names"),
         (PAIRS.replace("preferences}", "preferences, mapping: {promt: a}}"), "a mapping has no 'promt'"),
-        (PAIRS + "deduplication: {threshold: 0.8}\n", "leave 'deduplication' away"),
+        (PAIRS + "deduplication: {threshold: 0.8}\n", "not by 'deduplication'"),
         (SIDES.replace("[prompt, chosen, rejected]", "[prompt, response]"), "there is no side 'response'"),
         (PAIRS.replace("kind: preferences", "kind: pears"), "'preferences' or 'instructions'"),
     ],

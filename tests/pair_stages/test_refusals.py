@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.pair_stages import Refusals
-from curation.pair_stages.flattened import flattened
 from curation.pair_stages.refusals import PHRASES, refusal
 from curation.pair_stages.table import read_table
+from curation.preferences.digests import normalised
 from tests.pair_stages.build import batch_of, failing, instruction, pair, rows
 
 
@@ -39,7 +39,7 @@ def test_every_phrase_is_found_as_it_is_written() -> None:
     table = read_table(PHRASES)
     assert len({row["phrase"] for row in table}) == len(table) > 100
     for row in table:
-        assert flattened(row["phrase"]) == row["phrase"]
+        assert normalised(row["phrase"]) == row["phrase"]
         assert refusal(row["phrase"], 200) >= float(row["strength"])
 
 

@@ -16,8 +16,9 @@ import pytest
 from benchmarks import oracle
 from curation.duplicates.find import find_duplicates
 from curation.errors import InputError, RunError
+from pipelines import comparison
 from pipelines import index as index_module
-from pipelines.deduplication import large, order, pairs, steps, work
+from pipelines.deduplication import large, order, pairs, work
 from pipelines.deduplication.records import Step, StepWriter
 from pipelines.index import Index, prepare_earlier
 from pipelines.mill import mill_shard
@@ -300,7 +301,7 @@ def test_a_damaged_step_is_noticed_and_made_again(step: str, tmp_path: Path, mon
     shards = shards_of(tmp_path, texts(8), 2)
     run_recipe(recipe(tmp_path), shards, tmp_path / "whole")
     damaged: list[Path] = []
-    perform = steps.perform
+    perform = comparison.perform
 
     def damage_one(plan: Any, storage: Any, name: str, part: int) -> None:
         perform(plan, storage, name, part)
@@ -444,11 +445,11 @@ def test_ranges_are_even_however_small_the_shards_are(tmp_path: Path, monkeypatc
     for shard in plan.shards:
         mill_shard(plan, shard, storage)
     for part in range(len(plan.shards)):
-        steps.perform(plan, storage, "keys", part)
+        comparison.perform(plan, storage, "keys", part)
     job = work.Work(plan, storage)
     assert job.sizes.ranges == 11
     for part in range(job.sizes.ranges):
-        steps.perform(plan, storage, "order", part)
+        comparison.perform(plan, storage, "order", part)
     sizes = [job.step("order", part).facts["documents"] for part in range(job.sizes.ranges)]
     assert sum(sizes) == 400 and max(sizes) <= 45
 
@@ -486,7 +487,7 @@ def test_a_full_disk_ends_the_run_and_commits_nothing(
         write(self, name, dtype, parts)
 
     steps_running: list[str] = []
-    perform = steps.perform
+    perform = comparison.perform
 
     def watched(plan: Any, storage: Any, name: str, part: int) -> None:
         steps_running.append(name)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from dataclasses import replace
 
 from hypothesis import given
+from hypothesis import strategies as st
 
-from curation.preferences import Instruction, Message, Pair, instruction_digest, pair_digest, prompt_digest
+from curation.preferences import (
+    Instruction,
+    Message,
+    Pair,
+    Unpaired,
+    instruction_digest,
+    pair_digest,
+    prompt_digest,
+    question_digest,
+)
+from curation.preferences.digests import normalised
 from tests.preferences.examples import CHOSEN, PROMPT, REJECTED, answers, prompts
 
 
@@ -53,3 +65,34 @@ def test_equal_contents_have_equal_digests(
 ) -> None:
     first, second = Pair(prompt, one, other), Pair(prompt, other, one)
     assert (pair_digest(first) == pair_digest(second)) == (one == other)
+
+
+# Marks out of order, characters that fold or fall apart, all kinds of white space.
+_DOUBTFUL = "aAßéİﬁＡ①Ａ한가\u1100\u1161\u0301\u0323\u0327\u0345\u0344\u0f71\u3099か \t\n\u00a0\u2003\u3000\x1c\u200b"
+
+
+@given(st.one_of(st.text(max_size=20), st.text(_DOUBTFUL, max_size=200)))
+def test_normalised_is_folded_nfkc_with_single_spaces(text: str) -> None:
+    assert normalised(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def test_a_million_marks_are_normalised_at_once() -> None:
+    """In the worst order; a library that puts them into order one by one would take hours."""
+    hostile = "Ｑ" + "\u0301\u0323" * 500_000 + "\u3000 END"
+    assert normalised(hostile) == "q" + "\u0323" * 500_000 + "\u0301" * 500_000 + " end"
+
+
+def test_what_a_question_is() -> None:
+    """All that two rated answers share to be a pair, and nothing of the answers."""
+    answer = Unpaired(PROMPT, CHOSEN, True, source_id="1", source="s", language="en", license="MIT", tools="[1]")
+    same = replace(answer, response=REJECTED, good=False, source_id="2")
+    assert question_digest(same) == question_digest(answer)
+    others = [
+        replace(answer, prompt=(*PROMPT, *CHOSEN, *PROMPT)),
+        replace(answer, source=None),
+        replace(answer, source="MIT", license="s"),
+        replace(answer, language="zh"),
+        replace(answer, license="CC0"),
+        replace(answer, tools=None),
+    ]
+    assert len({question_digest(other) for other in [answer, *others]}) == 7

@@ -48,8 +48,9 @@ def test_schemas(schema: pa.Schema, name: str) -> None:
 def test_columns() -> None:
     assert PREFERENCES.names == [
         "pair_id", "prompt", "chosen", "rejected", "margin", "ranking_id", "tools", "source", "language", "license",
+        "split",
     ]  # fmt: skip
-    assert INSTRUCTIONS.names == ["id", "messages", "tools", "source", "language", "license"]
+    assert INSTRUCTIONS.names == ["id", "messages", "tools", "source", "language", "license", "split"]
 
 
 def test_datasets_reads_preferences(tmp_path: Path) -> None:

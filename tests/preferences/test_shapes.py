@@ -18,6 +18,7 @@ from curation.preferences import (
     Ranking,
     Votes,
     pairs_of,
+    read_entry,
     read_record,
     read_unpaired,
     recognise,
@@ -325,6 +326,7 @@ def test_rated_answers() -> None:
         assert refused(record) == "unpaired"
         entry = read_unpaired(record)
         assert (entry.prompt, entry.response, entry.good) == (PROMPT, CHOSEN, False)
+        assert read_entry(record) == entry
     with pytest.raises(DocumentError, match="unknown-label"):
         read_unpaired({"messages": [USER, GOOD], "label": 1})
     with pytest.raises(DocumentError, match="mixed-schema"):

@@ -13,9 +13,11 @@ import pytest
 from curation.batch import Batch
 from curation.domain import Domain, DomainParameters
 from curation.errors import InputError
+from curation.pair_stages import sided
 from pipelines.measures import measure_guarded
 from tests.domain.conftest import LABELS, model_directory  # noqa: F401  # a fixture
-from workers.classifiers import RemoteScorer, start_classifiers
+from tests.pair_stages.build import pair
+from workers.classifiers import RemoteScorer, start_classifiers, use_classifiers
 
 ray = pytest.importorskip("ray")
 TEXTS = ["one", "poison", "three"]
@@ -147,3 +149,26 @@ def test_a_cluster_without_the_planned_gpu_is_refused(model_directory: Any) -> N
     stage = Domain(DomainParameters(model=model_directory, device="cuda"))
     with pytest.raises(InputError, match="the Ray cluster has none"):
         start_classifiers(Cluster(0), SimpleNamespace(stages=(stage,)), 4)
+
+
+def test_a_classifier_on_sides_of_pairs_is_in_actors_too(
+    model_directory: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[str]] = []
+
+    def answer(texts: pa.Array) -> np.ndarray:
+        asked.append(texts.to_pylist())
+        return np.tile(np.float32([0.125, 0.25, 0.625]), (len(texts), 1))
+
+    kind = sided(Domain)
+    stage = kind(kind.Parameters(model=model_directory, sides=["prompt", "rejected"]))
+    plan: Any = SimpleNamespace(stages=(stage,))
+    cluster = Cluster(0)
+    assert set(start_classifiers(cluster, plan, 3)) == {"domain"} and cluster.started == [(0, "cpu")] * 3
+    use_classifiers(plan, {"domain": remote(monkeypatch, answer)})
+    found = stage.measure(Batch(pa.table({"text": pa.array([pair("one", "two", "three")], pa.large_string())})))
+    assert asked == [["one"], ["three"]]
+    assert {name: column.to_pylist() for name, column in found.columns.items() if name.endswith("domain")} == {
+        "prompt_domain": LABELS[2:], "rejected_domain": LABELS[2:],
+    }  # fmt: skip
