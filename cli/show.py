@@ -64,6 +64,21 @@ def show_funnel(console: Console, statistics: Mapping[str, Any]) -> None:
             f"{sign}{row.tokens:,}", style=COLOURS[row.verdict],
         )  # fmt: skip
     console.print(table)
+    if "hygiene" in statistics:
+        show_set(console, statistics["hygiene"])
     published = statistics["tokens"]["published"]
     if published != rows[-1].tokens:
         console.print(f"{published:,} tokens are published: stages that rewrite text took the difference.")
+
+
+def show_set(console: Console, summary: Mapping[str, Any]) -> None:
+    """What was found among all entries together."""
+    from pipelines.hygiene.told import told
+
+    table = Table(box=None, pad_edge=False, title="as a set", title_justify="left")
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    for what, figure in told(summary):
+        table.add_row(what, figure)
+    console.print()
+    console.print(table)

@@ -45,6 +45,12 @@ class Batch:
         result: T = self._features[compute]
         return result
 
+    def with_table(self, table: pa.Table) -> Batch:
+        """The same documents with the same texts and other columns: what was computed of the texts still holds."""
+        batch = Batch(table)
+        batch._features = self._features
+        return batch
+
     def languages(self) -> list[str]:
         """Language code of each document; ``und`` where no language stage has run."""
         if "language" not in self.table.column_names:

@@ -29,6 +29,11 @@ TEMPLATE = (
 )
 
 
+def published(version: str) -> Dataset:
+    """The rows of a version; named by its files, so that no cache takes another folder of this name for it."""
+    return load_dataset("parquet", data_files=f"{version}/corpus/*.parquet", split="train")
+
+
 def settings(output: Path, epochs: int) -> dict[str, Any]:
     """What all trainers are told: among other things to leave out and cut off nothing."""
     return {
@@ -45,19 +50,19 @@ def settings(output: Path, epochs: int) -> dict[str, Any]:
 
 def reward(model: str, version: str, options: dict[str, Any]) -> Trainer:
     """A reward model; pairs without a margin would be an error, and those of several sources do not compare."""
-    pairs = load_dataset(version, split="train").remove_columns("margin")
+    pairs = published(version).remove_columns("margin")
     return RewardTrainer(model, RewardConfig(**options), train_dataset=pairs, eval_dataset=pairs)
 
 
 def dpo(model: str, version: str, options: dict[str, Any]) -> Trainer:
     """A policy that prefers what the pairs prefer."""
-    pairs = load_dataset(version, split="train")
+    pairs = published(version)
     return DPOTrainer(model, args=DPOConfig(**options), train_dataset=pairs, eval_dataset=pairs)
 
 
 def sft(model: str, version: str, options: dict[str, Any]) -> Trainer:
     """A model that answers as the instructions do."""
-    instructions = load_dataset(version, split="train")
+    instructions = published(version)
     return SFTTrainer(model, SFTConfig(**options), train_dataset=instructions, eval_dataset=instructions)
 
 
@@ -87,7 +92,7 @@ def tiny_tokenizer(dataset: Dataset) -> PreTrainedTokenizerFast:
 
 def tiny_model(version: str, folder: Path) -> str:
     """A folder with a model and a tokenizer that know nothing yet."""
-    tokenizer = tiny_tokenizer(load_dataset(version, split="train"))
+    tokenizer = tiny_tokenizer(published(version))
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,

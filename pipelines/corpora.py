@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -92,7 +92,7 @@ def _entry_text(row: Mapping[str, Any], columns: Sequence[str]) -> str:
 
 
 CORPORA = {
-    "corpus": Corpus(CORPUS, _documents, "id", ("text",), lambda row: str(row["text"])),
+    "corpus": Corpus(CORPUS, _documents, "id", ("text",), lambda row: cast(str, row["text"])),
     "preferences": Corpus(PREFERENCES, _preferences, "pair_id", PAIR, lambda row: _entry_text(row, PAIR)),
     "instructions": Corpus(INSTRUCTIONS, _instructions, "id", _MESSAGES, lambda row: _entry_text(row, _MESSAGES)),
 }

@@ -38,10 +38,11 @@ def funnel(statistics: Mapping[str, Any]) -> list[Row]:
             rows.append(Row(name, rule, "dropped", lost["documents"], lost["tokens"]))
         for error, lost in _largest_first(counts["quarantined"]):
             rows.append(Row(name, error, "quarantined", lost["documents"], lost["tokens"]))
+    comparing = "hygiene" if "hygiene" in statistics["stages"] else "deduplication"
     for kind in ("exact", "near"):
         lost = statistics["deduplication"][kind]
         if lost["documents"]:
-            rows.append(Row("deduplication", kind, "duplicate", lost["documents"], lost["tokens"]))
+            rows.append(Row(comparing, kind, "duplicate", lost["documents"], lost["tokens"]))
     kept = statistics["deduplication"]["kept"]
     rows.append(Row("", "kept", "kept", kept["documents"], kept["tokens"]))
     return rows

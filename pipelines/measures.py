@@ -196,7 +196,9 @@ def advance(batch: Batch, settled: Settled, drop: Sequence[str] = ()) -> Batch:
     for name, column in settled.measured.columns.items():
         if name not in table.column_names:
             table = table.append_column(name, column)
-    return Batch(table if settled.survives.all() else table.filter(pa.array(settled.survives)))
+    if not settled.survives.all():
+        return Batch(table.filter(pa.array(settled.survives)))
+    return batch.with_table(table) if settled.measured.text is None else Batch(table)
 
 
 def replay(

@@ -36,6 +36,81 @@ class Amount(BaseModel):
     tokens: int
 
 
+class LengthBias(BaseModel):
+    """How well length alone predicts which answer was chosen; null where there is no pair.
+
+    `accuracy`: how often the longer one was chosen, ties counting one half; with its 95 % interval, as `auc` is.
+    """
+
+    pairs: int
+    longer: int
+    shorter: int
+    ties: int
+    mean_difference: float | None
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    correlation: float | None
+
+
+class LengthReport(BaseModel):
+    """Of all pairs, and by language."""
+
+    all: LengthBias
+    languages: dict[str, LengthBias]
+
+
+class LengthBiases(BaseModel):
+    """Of all entries that were compared, and of those that are kept."""
+
+    before: LengthReport
+    after: LengthReport
+
+
+class SplitSummary(BaseModel):
+    """Entries that are kept, by side."""
+
+    train: int
+    held_out: int
+    prompts_on_both_sides: int
+    held_out_with_an_answer_of_train: int
+    languages: dict[str, tuple[int, int]] = Field(description="Entries for training and held out.")
+
+
+class Contradiction(BaseModel):
+    """An entry, and one that it contradicts."""
+
+    kind: Literal["label-conflict", "preference-cycle"]
+    id: str
+    against: str
+
+
+class SetSummary(BaseModel):
+    """What was found among all entries of a run together."""
+
+    entries: int
+    prompts: int = Field(description="Near-duplicates counted as one.")
+    largest_prompt: int = Field(description="Most entries of one prompt.")
+    overlapping: int = Field(description="Entries whose prompt is like a text of an earlier corpus.")
+    exact: int = Field(description="Entries that repeat another with the same turns on every side.")
+    near: int = Field(description="Entries that repeat another nearly, every side proven.")
+    comparisons: int | None = Field(default=None, description="Answers compared two by two; null for instructions.")
+    conflicts: int | None = None
+    conflicting_pairs: int | None = None
+    conflicts_settled: int | None = None
+    conflicts_with_earlier: int | None = None
+    cycles: int | None = None
+    cyclic_pairs: int | None = None
+    largest_cycle: int | None = None
+    dropped: dict[str, int] = Field(description="Entries by rule.")
+    length_bias: LengthBiases | None
+    split: SplitSummary | None
+    examples: list[Contradiction]
+
+
 class StageSummary(BaseModel):
     """What a stage did."""
 

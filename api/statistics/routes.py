@@ -18,6 +18,7 @@ from api.statistics.models import (
     Amount,
     Breakdown,
     Comparison,
+    Contradiction,
     Diff,
     DiffPiece,
     Document,
@@ -33,6 +34,7 @@ from api.statistics.models import (
     OverlapList,
     RuleList,
     RuleSummary,
+    SetSummary,
     StageList,
     StageSummary,
     Verdict,
@@ -82,6 +84,15 @@ def list_stages(_: Reader, run: Run) -> StageList:
                 )
             )  # fmt: skip
     return StageList(items=items)
+
+
+@router.get("/set", summary="What was found among all entries together: conflicts, cycles, repetitions, lengths, split")
+def get_set(_: Reader, run: Run) -> SetSummary:
+    summary = run.statistics.get("hygiene")
+    if summary is None:
+        raise Problem("not-found", "this run compared no entries as a set")
+    examples = [Contradiction(kind=kind, id=one, against=other) for _, kind, one, other in summary["examples"]]
+    return SetSummary(**{**summary, "examples": examples})
 
 
 @router.get("/rules", summary="Every rule with its thresholds and what it did")

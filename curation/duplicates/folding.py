@@ -164,6 +164,8 @@ def normalised(text: str) -> str:
     CPython orders marks by insertion, which is quadratic in the length of a run of marks.  Such a run is
     brought into canonical order first (a stable sort by combining class), after which nothing is left to move.
     """
+    if text.isascii():
+        return text.lower()  # which is all of it there
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     marks = np.cumsum(tables().entries[codes] >> TRAIL != 0)
     if marks.size > _LONG_RUN and (marks[_LONG_RUN:] - marks[:-_LONG_RUN]).max() == _LONG_RUN:

@@ -77,5 +77,8 @@ def _message(item: object, where: str) -> Message:
     return Message(role, clean(content) or "")  # type: ignore[arg-type]
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from pipelines.hygiene.judge import CYCLE, EXACT, NEAR, NONE
 from pipelines.ledger import DROPPED, DUPLICATE, KEPT, Resolution, ids_at, miscounted
 
 BALANCE, LEAK, OVERLAP = range(CYCLE + 1, CYCLE + 4)
-RULES = (
+RULES: tuple[Any, ...] = (
     None,
     "exact",
     "near",
@@ -22,6 +23,7 @@ RULES = (
     "prompt-overlap",
 )
 STAGE = "hygiene"
+DROPPING = RULES[3:]  # the others are repetitions
 
 # An entry that is not simply kept and alone.  Origins count earlier corpora from 1; 0 is this run.
 OUTCOME = np.dtype(

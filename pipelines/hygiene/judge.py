@@ -5,8 +5,8 @@ In this order, each among what the one before left, so that no witness goes afte
 1. Pairs of one comparison that point both ways are a conflict (:mod:`curation.pair_sets.conflicts`).  Against an
    earlier entry, which cannot go any more, the new one goes.
 2. Pairs along a cycle of three answers or more (:mod:`curation.pair_sets.cycles`).
-3. An entry that repeats one that is kept: exactly, with the same turns on every side, or nearly, every side with an
-   exact similarity above the threshold.  A chain of likenesses is not enough.
+3. An entry that repeats one that is kept, every side with an exact similarity above the threshold: nearly, or
+   exactly, with the same turns on every side.  A chain of likenesses is not enough.
 
 Which answers are the same: those of one cluster of prompts that are proven near-duplicates, in chains, if both have
 ``min_answer_words``; shorter ones only if they and their prompts are equal.
@@ -20,7 +20,7 @@ from fractions import Fraction
 import numpy as np
 
 from curation.duplicates.candidates import resolve_large
-from curation.duplicates.jaccard import above, count_pairs
+from curation.duplicates.jaccard import LEADER, Edges, above, count_pairs, leader_edges
 from curation.duplicates.keep import components, greedy
 from curation.duplicates.shingles import ShingleSets
 from curation.pair_sets.conflicts import find_conflicts
@@ -32,6 +32,7 @@ from pipelines.hygiene.gather import Gathered
 from pipelines.recipe import Hygiene
 
 NONE, EXACT, NEAR, CONFLICT, CYCLE = range(5)
+LARGE_CLUSTER = 1 << 10  # different answers to one prompt, up to which each is compared with each
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,11 @@ def answers(found: Gathered, hygiene: Hygiene) -> list[np.ndarray]:
     prompt = np.tile(found.entries["digest"][:, 0], (sides, 1))
     digest = np.concatenate([found.entries["digest"][:, 1 + side] for side in range(sides)])
     words = np.concatenate([found.entries["words"][:, side] for side in range(sides)])
-    long = words >= hygiene.min_answer_words
+    # Spellings of one answer may differ in words (1½ has one, 11⁄2 two); it is as long as its longest.
+    spelled = numbered(cluster, digest)
+    longest = np.zeros(1 + int(spelled.max(initial=-1)), np.int64)
+    np.maximum.at(longest, spelled, words)
+    long = longest[spelled] >= hygiene.min_answer_words
     numbers = np.empty(count * sides, np.int64)
     same = numbered(cluster[long], digest[long])
     place = np.flatnonzero(long)
@@ -106,14 +111,20 @@ def answers(found: Gathered, hygiene: Hygiene) -> list[np.ndarray]:
 
 
 def _joined(sets: ShingleSets, cluster: np.ndarray, threshold: Fraction) -> np.ndarray:
-    """The component of each set among those of its cluster, by exact similarity."""
-    count = len(sets)
-    nobody = np.zeros(count, bool)
-    buckets = cluster.astype(np.uint64).reshape(-1, 1)
-    edges = resolve_large(
-        sets, np.arange(count), buckets, nobody, threshold, lambda edges: greedy(edges, nobody).kept
+    """The component of each set among those of its cluster, by exact similarity.
+
+    All sets of a cluster are compared with one another.  Where they are more than ``LARGE_CLUSTER`` they are compared
+    with kept ones only, and two parts of a component may stay apart.
+    """
+    number, buckets = numbered(cluster), cluster.astype(np.uint64).reshape(-1, 1)
+    large = np.bincount(number)[number] > LARGE_CLUSTER
+    every, few, nobody = np.flatnonzero(~large), np.flatnonzero(large), np.zeros(len(sets), bool)
+    every_edges = leader_edges(sets, every, buckets[every], np.full(every.size, LEADER, np.int8), threshold).edges
+    few_edges = resolve_large(
+        sets, few, buckets[few], nobody, threshold, lambda edges: greedy(edges, nobody).kept
     )  # fmt: skip
-    return components(edges, count)
+    every_edges = every_edges._replace(left=every[every_edges.left], right=every[every_edges.right])
+    return components(Edges.concatenate(every_edges, few_edges), len(sets))
 
 
 @dataclass(frozen=True)
@@ -225,7 +236,7 @@ def _repetitions(found: Gathered, hygiene: Hygiene, sides: list[np.ndarray], res
         left, leader = left[rest], leader[rest]
         shared, union, like = _least_like(found.sets, left, leader, Fraction(hygiene.threshold))
         equal = same[left] == same[leader]
-        gone = (like | equal) & (entries["origin"][left] == 0)
+        gone = like & (entries["origin"][left] == 0)
         if hygiene.duplicates == "drop":
             rows = left[gone]
             result.code[rows] = np.where(equal[gone], EXACT, NEAR)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.kinds import comparison_of
 from pipelines.look import FinishedRun
 from pipelines.what_if.changes import GAINED, GROUPS, LOST, OPEN, Changes, changes_of
 from pipelines.what_if.decisions import Decided, decide_again
@@ -18,6 +19,7 @@ from pipelines.what_if.samples import samples_of
 _UNMEASURED = "a rule lets them pass now that stopped them, and this stage never measured them"
 _UNCOMPARED = "every rule lets them pass now, and they were never compared with other documents"
 _UNPAIRED = "the kept document that they repeat goes, or one of theirs may return, and not all of their pairs are known"
+_UNSETTLED = "an entry goes with which they were compared, and what it said or repeated counts no more"
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ def what_if(run: FinishedRun, thresholds: Mapping[str, Any], samples: int = 5) -
     why = _why(decided, counts[1])
     undetermined = sum(reason["documents"] for reason in why)
     after = int(counts[1][decided.kept])
-    deduplicated = run.run["recipe"]["deduplication"] is not None
+    compared = comparison_of(run.run["recipe"]) is not None
     return WhatIf(
         exact=undetermined == 0,
         undetermined=undetermined,
         why=why,
-        contingent=after if undetermined and deduplicated else 0,
+        contingent=after if undetermined and compared else 0,
         records=decided.records.count,
         kept=_four(int(counts[0][decided.kept]), changes.documents),
         tokens=_four(run.statistics["tokens"]["published"], changes.tokens),
@@ -116,8 +118,9 @@ def _groups(run: FinishedRun, changes: Changes, column: str) -> dict[str, dict[s
 def _why(decided: Decided, counts: np.ndarray) -> list[dict[str, Any]]:
     last = decided.records.stages[-1].name
     said = {
-        last: _UNCOMPARED if decided.run.run["recipe"]["deduplication"] else _UNMEASURED,
+        last: _UNCOMPARED if comparison_of(decided.run.run["recipe"]) else _UNMEASURED,
         "deduplication": _UNPAIRED,
+        "hygiene": _UNSETTLED,
     }
     return [
         {"stage": reason.stage, "documents": int(count), "why": said.get(reason.stage, _UNMEASURED)}
@@ -128,7 +131,7 @@ def _why(decided: Decided, counts: np.ndarray) -> list[dict[str, Any]]:
 
 def _reasons(decided: Decided, counts: np.ndarray) -> list[dict[str, Any]]:
     order = [stage.name for stage in decided.records.stages]
-    place = {name: number for number, name in enumerate([*order, "deduplication", ""])}
+    place = {name: number for number, name in enumerate([*order, "deduplication", "hygiene", ""])}
     found = [
         (place[reason.stage], code, reason)
         for code, reason in enumerate(decided.records.reasons)

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.hygiene.decisions import STAGE as HYGIENE
+from pipelines.kinds import comparison_of
 from pipelines.look import FinishedRun
 from pipelines.what_if.codes import Codes
 from pipelines.what_if.compare import compare_again
 from pipelines.what_if.duplicates import settle_duplicates
+from pipelines.what_if.entries import settle_entries
 from pipelines.what_if.evidence import evidence_of
 from pipelines.what_if.ledger_only import settle_by_ledger
 from pipelines.what_if.order import priority_of
@@ -57,13 +60,16 @@ def decide_again(run: FinishedRun, thresholds: Mapping[str, Any]) -> Decided:
     records = Records(run, stages)
     asked = ask(stages, records.schema, thresholds)
     after = records.decided_again(asked)
-    if asked and run.run["recipe"]["deduplication"] is not None:
-        after = _deduplicated(run, records, after)
+    if asked and comparison_of(run.run["recipe"]) is not None:
+        after = _compared(run, records, after)
     return Decided(run, records, asked, after)
 
 
-def _deduplicated(run: FinishedRun, records: Records, after: np.ndarray) -> np.ndarray:
+def _compared(run: FinishedRun, records: Records, after: np.ndarray) -> np.ndarray:
     codes = Codes.of(records)
+    if records.comparison == HYGIENE:
+        balanced = run.run["recipe"]["hygiene"]["length_balance"] is not None
+        return settle_entries(records, after, codes, balanced)
     if not ((records.before == codes.kept) & (after != codes.kept)).any():
         return after
     settled, evidence = after.copy(), evidence_of(run, records)

@@ -42,8 +42,10 @@ def settle_by_ledger(records: Records, after: np.ndarray, priority: Sequence[tup
     gone = (records.before == codes.kept) & (after != codes.kept)
     if not gone.any():
         return
-    components = dict(zip(records.chunks, records.over_chunks(lambda chunk: _components(records, chunk)), strict=True))
-    shaken = _Shaken(np.concatenate([c.hashes[gone[chunk.span][c.rows]] for chunk, c in components.items()]))
+    components = dict(
+        zip(records.chunks, records.over_chunks(lambda chunk: components_of(records, chunk)), strict=True)
+    )
+    shaken = Shaken(np.concatenate([c.hashes[gone[chunk.span][c.rows]] for chunk, c in components.items()]))
     columns = list(dict.fromkeys(["id", "witness", "witness_dataset", *(name for name, _ in priority)]))
 
     def members(chunk: Chunk) -> tuple[Components, pa.Table | None]:
@@ -76,7 +78,8 @@ class Components:
     hashes: np.ndarray
 
 
-def _components(records: Records, chunk: Chunk) -> Components:
+def components_of(records: Records, chunk: Chunk) -> Components:
+    """Documents of a stretch that are not alone."""
     column = records.read(chunk, ["cluster"]).column(0).combine_chunks()
     rows = np.flatnonzero(np.asarray(column.is_valid())).astype(np.uint32)
     text, offsets = text_buffers(pc.drop_null(column))
@@ -85,7 +88,7 @@ def _components(records: Records, chunk: Chunk) -> Components:
     return Components(rows, first ^ (second >> np.uint64(32)) ^ (second << np.uint64(32)))
 
 
-class _Shaken:
+class Shaken:
     """Components that lose a kept document; a table of bits sorts out nearly all others before any search."""
 
     def __init__(self, hashes: np.ndarray) -> None:

@@ -22,6 +22,9 @@ import pyarrow.parquet as pq
 
 from curation.stage import DEFAULT, Rule
 from pipelines.columns import encoded, limit_of, limits_of, numbers
+from pipelines.hygiene.decisions import DROPPING
+from pipelines.hygiene.decisions import STAGE as HYGIENE
+from pipelines.kinds import comparison_section
 from pipelines.ledger import DROPPED, DUPLICATE, KEPT, QUARANTINED
 from pipelines.look import FinishedRun
 from pipelines.what_if.question import Asked, Remembered
@@ -160,8 +163,15 @@ class Records:
             reasons += [Reason(DROPPED, stage.name, r.name, number, place) for place, r in enumerate(stage.rules)]
         for number, stage in enumerate(self.stages[1:]):
             reasons.append(Reason(UNDETERMINED, stage.name, "", number))
-        reasons += [Reason(DUPLICATE, "deduplication", kind, last) for kind in ("exact", "near")]
-        return [*reasons, Reason(UNDETERMINED, "deduplication", "", last)]
+        reasons += [Reason(DUPLICATE, self.comparison, kind, last) for kind in ("exact", "near")]
+        if self.comparison == HYGIENE:
+            reasons += [Reason(DROPPED, HYGIENE, rule, last) for rule in DROPPING]
+        return [*reasons, Reason(UNDETERMINED, self.comparison, "", last)]
+
+    @property
+    def comparison(self) -> str:
+        """What compared the documents that all stages left: ``deduplication`` or ``hygiene``."""
+        return comparison_section(self.run.run["recipe"])
 
     @staticmethod
     def _key(reason: Reason) -> tuple[str, str, str]:

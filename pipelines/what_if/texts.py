@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.corpora import CORPORA, Corpus
 from pipelines.look import FinishedRun
 from pipelines.what_if.records import Records
 
@@ -41,12 +42,12 @@ def texts_of(run: FinishedRun, part: int, ids: Sequence[str]) -> dict[str, str]:
     for name in run.manifest["files"]:
         if name.startswith(begin):
             with pq.ParquetFile(run.storage.open(name)) as file:
-                found |= _from_file(file, ids)
+                found |= _from_file(file, ids, CORPORA[run.kind] if name.startswith("corpus/") else CORPORA["corpus"])
     return found
 
 
-def _from_file(file: pq.ParquetFile, ids: Sequence[str]) -> dict[str, str]:
-    stored = file.read(columns=["id"]).column("id")
+def _from_file(file: pq.ParquetFile, ids: Sequence[str], kind: Corpus) -> dict[str, str]:
+    stored = file.read(columns=[kind.id_name]).column(kind.id_name)
     rows = np.flatnonzero(np.asarray(pc.is_in(stored, value_set=pa.array(ids, pa.string()))))
     sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     ends = np.cumsum(sizes)
@@ -54,6 +55,6 @@ def _from_file(file: pq.ParquetFile, ids: Sequence[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for group in np.unique(groups).tolist():
         inside = pa.array(rows[groups == group] - (ends[group] - sizes[group]))
-        table = file.read_row_group(group, columns=["id", "text"]).take(inside)
-        texts |= dict(zip(table.column("id").to_pylist(), table.column("text").to_pylist(), strict=True))
+        table = file.read_row_group(group, columns=[kind.id_name, *kind.text_columns]).take(inside)
+        texts |= {row[kind.id_name]: kind.text(row) for row in table.to_pylist()}
     return texts
