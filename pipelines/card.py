@@ -17,9 +17,9 @@ _WHAT = {"corpus": "documents", "preferences": "pairs", "instructions": "instruc
 _HEAD = """---
 configs:
 - config_name: default
-  data_files: corpus/*.parquet
+  data_files: corpus/*-{key}.parquet
 - config_name: ledger
-  data_files: ledger/*.parquet
+  data_files: ledger/*-{key}.parquet
 ---
 
 # {name}
@@ -92,6 +92,8 @@ def dataset_card(plan: Plan, statistics: Mapping[str, Any]) -> str:
     check_funnel(statistics)
     recipe = plan.recipe.recipe
     head = _HEAD.format(
+        # ``datasets`` tells folders apart by their last names and the patterns only.
+        key=plan.publication_key()[:8],
         name=recipe.name,
         description=recipe.description.strip(),
         kept=statistics["records"]["kept"],

@@ -27,11 +27,13 @@ def published_texts(table: pa.Table | pa.RecordBatch) -> pa.Array:
     if "text" in table.schema.names:
         column = table.column("text")
         return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if "prompt" in table.schema.names:
-        prompts = table.column("prompt").to_pylist()
-    else:
-        prompts = [messages[:-1] for messages in table.column("messages").to_pylist()]
-    return pa.array([_joined(turns) for turns in prompts], pa.large_string())
+    return pa.array([_joined(entry_prompt(row)) for row in table.to_pylist()], pa.large_string())
+
+
+def entry_prompt(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The turns of the prompt of a published entry."""
+    turns: list[dict[str, Any]] = row["prompt"] if "prompt" in row else row["messages"][:-1]
+    return turns
 
 
 def _joined(turns: list[dict[str, Any]]) -> str:

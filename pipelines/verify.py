@@ -25,6 +25,7 @@ from pipelines.ledger import DUPLICATE, KEPT, VERDICTS, totals
 from pipelines.look import FinishedRun
 from pipelines.output import ABOUT, FOLDERS, MARK, PUBLISHED
 from pipelines.storage import MANIFEST
+from pipelines.verify_set import check_set
 
 BATCH_PAIRS = 4096
 
@@ -44,6 +45,8 @@ def verify_run(directory: str, deep: bool = True, on_progress: Callable[[int, in
     """
     run = FinishedRun(directory)
     checks = [_check_files, _check_ledger, _check_places, _check_corpus, _check_witnesses]
+    if run.run["recipe"].get("hygiene"):
+        checks.append(check_set)
     if deep:
         checks.append(_check_similarities)
     lines = []

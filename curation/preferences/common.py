@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,10 +31,19 @@ def tools_of(value: object, limits: Limits) -> str | None:
     if value is None or value == [] or (isinstance(value, str) and value.strip() in ("", "[]")):
         return None
     if isinstance(value, str):
+        if not _is_list(value):
+            raise DocumentError("not-a-list", "tools is a text that is no JSON list")
         return text_of(value, "tools", limits)
     if not isinstance(value, list):
         raise DocumentError("not-a-list", "tools is neither a list nor its JSON text")
     return json_text(value, "tools", limits)
+
+
+def _is_list(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def margin_of(record: Fields) -> float | None:

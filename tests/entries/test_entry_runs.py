@@ -219,3 +219,15 @@ def test_any_number_of_workers_gives_the_same_bytes(real_data: Path, tmp_path: P
 def test_recipes_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_recipe(write_recipe(tmp_path, text))
+
+
+def test_two_versions_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    counts = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        some = [pair(f"{number} {n}?", "Yes, it is.", "No, it is not.") for n in range(number)]
+        output = run(folder, PAIRS, jsonl(folder / "a.jsonl", some), name="v")
+        counts.append(len(datasets.load_dataset(str(output), split="train", cache_dir=str(tmp_path / "cache"))))
+    assert counts == [1, 2]

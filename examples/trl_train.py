@@ -1,6 +1,6 @@
 """Train with TRL on a published version of a data set: a reward model, a policy by DPO, or on instructions.
 
-    python examples/trl_reward.py reward|dpo|sft VERSION OUTPUT [--model MODEL] [--epochs N]
+    python examples/trl_train.py reward|dpo|sft VERSION OUTPUT [--model MODEL] [--epochs N]
 
 It needs ``trl`` and nothing of Gristmill. Without ``--model`` it makes a tiny one with random weights. OUTPUT gets the
 model, ``examples.jsonl`` (what the trainer saw, as text) and ``report.json`` (losses before and after).
@@ -40,7 +40,7 @@ def settings(output: Path, epochs: int) -> dict[str, Any]:
         "output_dir": str(output),
         "max_length": None,
         "num_train_epochs": epochs,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "lr_scheduler_type": "constant",
         "bf16": torch.cuda.is_available(),
         "save_strategy": "no",
