@@ -22,11 +22,15 @@ MEMBER = np.dtype([("bucket", "<u4"), ("number", "<u4")])
 
 
 def run_prints(work: Work, shard: int) -> None:
-    """Fingerprints of a shard's documents, of one of each set of copies."""
+    """Fingerprints of a shard's documents, of one of each set of copies.
+
+    Pages that copy an earlier document are done with.  Entries that copy an earlier prompt go on among themselves.
+    """
     numbers = numbers_of(work, shard)
     copies = copies_of(work, shard)
     alone = np.ones(len(numbers), bool)
-    alone[copies["row"][copies["representative"] != copies["number"]]] = False
+    head = copies["first" if work.plan.recipe.recipe.entries else "representative"]
+    alone[copies["row"][head != copies["number"]]] = False
     partitions = work.sizes.partitions
     parts: list[list[np.ndarray]] = [[np.empty(0, PRINT)] for _ in range(partitions)]
     first = 0

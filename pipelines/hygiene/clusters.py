@@ -5,19 +5,25 @@ Held here are only documents with a proven pair or a copy, some 60 bytes each.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
 
-from curation.duplicates.jaccard import Edges
+from curation.duplicates.arrays import run_starts
+from curation.duplicates.jaccard import LEADER, Edges, leader_edges
 from curation.duplicates.keep import components
+from curation.duplicates.shingles import ShingleSets
 from pipelines.deduplication.choose import by_place, datasets_of, edge_steps, origins_of, sizes_of
 from pipelines.deduplication.copies import COPY, copies_of
 from pipelines.deduplication.records import records, split
+from pipelines.deduplication.sets import Sketches
 from pipelines.deduplication.verify import edges_of
 from pipelines.deduplication.work import Work
 from pipelines.hygiene.parameters import hygiene_of
+
+LARGE_FAMILY = 1 << 10  # prompts of large buckets, up to which each is compared with each
 
 # An entry that is not alone, or an earlier document with entries of this run beside it.  ``cluster`` is the number of
 # the first document of the component and ``name`` its id, ``entries`` counts those of this run.  ``overlap`` is the
@@ -35,13 +41,15 @@ CLUSTER = np.dtype(
 def run_clusters(work: Work, round_: int) -> None:
     """Join all proven pairs and copies; write what each holder has of them."""
     edges = edges_of(edge_steps(work, round_))
+    beside = np.concatenate([np.empty((2, 0), np.int64), *_within_families(work, edges)], axis=1)
     copies = np.concatenate([np.empty(0, COPY), *(copies_of(work, shard) for shard in range(work.shards + 1))])
-    numbers = np.unique(np.concatenate([copies["number"].astype(np.int64), edges.left, edges.right]))
-    edges = by_place(edges, numbers)
+    numbers = np.unique(np.concatenate([copies["number"].astype(np.int64), edges.left, edges.right, beside.ravel()]))
+    edges, beside = by_place(edges, numbers), np.searchsorted(numbers, beside)
     head = np.arange(len(numbers))
     head[np.searchsorted(numbers, copies["number"])] = np.searchsorted(numbers, copies["representative"])
+    one, other = (edges.left, head, beside[0]), (edges.right, np.arange(len(head)), beside[1])
     none = np.empty(0, np.int32)
-    joined = Edges(np.append(edges.left, head), np.append(edges.right, np.arange(len(head))), none, none)
+    joined = Edges(np.concatenate(one), np.concatenate(other), none, none)
     component = components(joined, len(numbers))
     own = numbers >= work.sizes.earlier
     entries = np.bincount(component[own], minlength=len(numbers))[component]
@@ -63,6 +71,39 @@ def run_clusters(work: Work, round_: int) -> None:
     writer = work.writer("clusters", 0)
     writer.write("clusters", CLUSTER, split(found[chosen], places["shard"][chosen].astype(np.int64), work.holders))
     writer.commit(datasets=[list(dataset) for dataset in datasets_of(work)])
+
+
+def _within_families(work: Work, edges: Edges) -> Iterator[np.ndarray]:
+    """What else joins prompts of large buckets, ``int64[2, k]``: the search compares them with those it keeps only.
+
+    In a family of more than ``LARGE_FAMILY`` prompts it stays at that, and two parts of a cluster may stay apart.
+    """
+    known = np.unique(np.concatenate([edges.left, edges.right]))
+    component = components(by_place(edges, known), len(known))
+    families = work.step("families", 0)
+    for batch in range(families.facts["batches"]):
+        members = families.read("families", batch)
+        numbers = np.unique(members["number"]).astype(np.int64)
+        sketches, starts = Sketches(work, numbers, families), run_starts(members["family"])
+        for start, end in zip(starts, np.append(starts[1:], len(members)), strict=True):
+            own = members["number"][start:end].astype(np.int64)
+            if len(own) <= LARGE_FAMILY and not _is_joined(own, known, component):
+                first = _components(sketches.sets(np.searchsorted(numbers, own)), work)
+                rest = np.flatnonzero(first != np.arange(len(own)))
+                yield own[np.stack([first[rest], rest])]
+
+
+def _is_joined(own: np.ndarray, known: np.ndarray, component: np.ndarray) -> bool:
+    """Whether some prompts are of one component already."""
+    inside = np.isin(own, known)
+    return bool(inside.all()) and len(np.unique(component[np.searchsorted(known, own)])) == 1
+
+
+def _components(sets: ShingleSets, work: Work) -> np.ndarray:
+    """The component of each set, all being compared with one another."""
+    count = len(sets)
+    together, leading = np.zeros((count, 1), np.uint64), np.full(count, LEADER, np.int8)
+    return components(leader_edges(sets, np.arange(count), together, leading, work.threshold).edges, count)
 
 
 @dataclass(frozen=True)

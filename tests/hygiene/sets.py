@@ -6,6 +6,7 @@ import json
 import math
 import random
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.hygiene.twin import Entry, Outcome, Policies, hygiene
 from tests.support.corpus import write_jsonl
 from tests.support.runs import rows, run_recipe, write_recipe
 
-ENGLISH = "mill wheel grain stone river flour barley oats sack cart road wind rain bread oven yeast salt water 1½".split()
+ENGLISH = ["mill", "wheel", "grain", "stone", "river", "flour", "barley", "oats", "sack", "cart", "road", "1½"]
 HAN = list("天地人水火山石田土木禾米竹草花鸟鱼虫云雨风雪")
 SHORT = {
     "en": ["yes", "no", "42", "a sack of flour", "?!", "👍 👍"],
@@ -55,8 +56,10 @@ class Words:
     def spelled(self, text: str) -> str:
         """Mostly as it is; else in another case or width, with other spaces, or with a mark behind it."""
         wide = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
-        ways = [str.upper, lambda t: t.translate(wide), lambda t: t.replace(" ", "  "), lambda t: f" {t}\n",
-                lambda t: t + ".", lambda t: unicodedata.normalize("NFKC", t)]  # fmt: skip
+        ways: list[Callable[[str], str]] = [
+            str.upper, lambda t: t.translate(wide), lambda t: t.replace(" ", "  "), lambda t: f" {t}\n",
+            lambda t: t + ".", lambda t: unicodedata.normalize("NFKC", t),
+        ]  # fmt: skip
         return self.rng.choice(ways)(text) if self.rng.random() < 0.15 else text
 
 
@@ -120,7 +123,7 @@ def recipe(folder: Path, kind: str, policies: Policies, *earlier: Path, name: st
 def shards_of(folder: Path, found: list[dict[str, Any]], count: int) -> list[Path]:
     """The records in turn over some files."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [write_jsonl(folder / f"s{number}.jsonl", found[number::count]) for number in range(count)]
+    return [write_jsonl(folder / f"s{number}.jsonl", [*found[number::count]]) for number in range(count)]
 
 
 def run(recipe: Path, shards: list[Path], output: Path, **more: Any) -> list[dict[str, Any]]:

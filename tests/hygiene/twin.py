@@ -190,9 +190,7 @@ class Hygiene:
     component: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.order = sorted(
-            self.entries, key=lambda e: (not e.earlier, e.order if e.earlier else -e.tokens, e.id)
-        )
+        self.order = sorted(self.entries, key=lambda e: (not e.earlier, e.order if e.earlier else -e.tokens, e.id))
         self.place = {entry.id: place for place, entry in enumerate(self.order)}
         self.own = [entry for entry in self.order if not entry.earlier]
         self.outcomes = {entry.id: Outcome() for entry in self.own}
@@ -241,9 +239,11 @@ class Hygiene:
             outcome.cluster = name if sizes[name] > 1 else None
 
     def _same_prompt(self, one: Entry, other: Entry) -> bool:
-        if one.word_sequence == other.word_sequence:
-            return True
-        return above(jaccard(one.shingles["prompt"], other.shingles["prompt"]), self.policies.threshold)
+        """Whether two entries join; two earlier texts are not compared with one another."""
+        if one.earlier and other.earlier:
+            return False
+        like = above(jaccard(one.shingles["prompt"], other.shingles["prompt"]), self.policies.threshold)
+        return like or one.word_sequence == other.word_sequence
 
     def _overlaps(self) -> None:
         earlier = [entry for entry in self.order if entry.earlier]
@@ -283,9 +283,7 @@ class Hygiene:
                          [outcome.overlap], outcome.overlap_dataset)  # fmt: skip
                 outcome.threshold, outcome.ratio = float(self.policies.threshold), outcome.overlap_ratio
 
-    def _go(
-        self, entry: Entry, rule: str, value: float, witness: Iterable[str], dataset: str | None = None
-    ) -> None:
+    def _go(self, entry: Entry, rule: str, value: float, witness: Iterable[str], dataset: str | None = None) -> None:
         outcome = self.outcomes[entry.id]
         outcome.rule, outcome.value = rule, value
         outcome.witness, outcome.witness_dataset = frozenset(witness), dataset
@@ -484,7 +482,9 @@ class Hygiene:
 
     def _balanced(self, rows: list[Entry], sign: int, bound: Fraction, gone: set[str]) -> Iterator[Entry]:
         """What is left once the longer (or shorter) side wins no oftener than that."""
-        winning = sorted((e for e in rows if sign * e.difference > 0), key=lambda e: (hash_of_id(e.id, self.policies.seed), e.id))
+        winning = sorted(
+            (e for e in rows if sign * e.difference > 0), key=lambda e: (hash_of_id(e.id, self.policies.seed), e.id)
+        )
         ties = sum(entry.difference == 0 for entry in rows)
         count = len(rows)
         dropped = 0

@@ -1,0 +1,138 @@
+"""What every model is made of.
+
+Shapes: B batch, T time, D width, H heads, K head width, V vocabulary.
+
+Weights are kept in the master type (fp32, or fp64 in tests) and cast to the type of their input in ``forward``: a model
+computes in whatever type its embedding is asked for, without autocast.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Trunk(NamedTuple):
+    """What a model's ``forward`` gives."""
+
+    hidden_BTD: Tensor
+    """After the last norm."""
+    losses: dict[str, Tensor]
+    """Auxiliary losses, scaled already, to be added to the loss."""
+    stats: dict[str, Tensor]
+    """Detached figures for the metrics."""
+
+
+class Linear(nn.Module):  # type: ignore[misc]
+    """``x @ weight.T``, no bias; the weight is cast to the type of ``x``."""
+
+    def __init__(self, inp: int, out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out, inp))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class Embedding(nn.Module):  # type: ignore[misc]
+    """Rows of a table, in the type asked for."""
+
+    def __init__(self, vocab: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(vocab, dim))
+
+    def forward(self, tokens_BT: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return F.embedding(tokens_BT, self.weight.to(dtype or self.weight.dtype))
+
+
+class RMSNorm(nn.Module):  # type: ignore[misc]
+    """x / rms(x) · weight over the last dimension, computed in fp32 at least (Zhang and Sennrich, 2019)."""
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return (scaled * self.weight.to(wide.dtype)).to(x.dtype)
+
+
+class SwiGLU(nn.Module):  # type: ignore[misc]
+    """down(silu(gate(x)) · up(x)) (Shazeer, 2020); ``gate`` and ``up`` are one product."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_up = Linear(dim, 2 * hidden)
+        self.down = Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        out: Tensor = self.down(F.silu(gate) * up)
+        return out
+
+
+def rotary_tables(positions_BT: Tensor, dim: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (B, T, K) of rotary positions (Su et al., 2021); the halves of a head are paired."""
+    wide = torch.promote_types(dtype, torch.float32)
+    steps_K2 = torch.arange(0, dim, 2, device=positions_BT.device, dtype=wide) / dim
+    angles_BTK2 = positions_BT.to(wide)[..., None] * torch.exp(-math.log(base) * steps_K2)
+    angles_BTK = torch.cat((angles_BTK2, angles_BTK2), dim=-1)
+    return angles_BTK.cos().to(dtype), angles_BTK.sin().to(dtype)
+
+
+def rotate(x_BHTK: Tensor, cos_BTK: Tensor, sin_BTK: Tensor) -> Tensor:
+    """``x`` turned by its positions."""
+    first, second = x_BHTK.chunk(2, dim=-1)
+    turned_BHTK = torch.cat((-second, first), dim=-1)
+    return x_BHTK * cos_BTK[:, None] + turned_BHTK * sin_BTK[:, None]
+
+
+def positions_within(documents_BT: Tensor) -> Tensor:
+    """Positions (B, T) that restart at every document; ``documents_BT`` numbers them, in runs."""
+    steps_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)
+    starts_BT = torch.ones_like(documents_BT, dtype=torch.bool)
+    starts_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
+    return steps_T - torch.where(starts_BT, steps_T, 0).cummax(dim=1).values
+
+
+def swiglu_width(dim: int) -> int:
+    """The usual hidden width: 8/3 of ``dim``, rounded up to a multiple of 64 (of 8 below 192)."""
+    step = 64 if dim >= 192 else 8
+    return -(-8 * dim // (3 * step)) * step
+
+
+def init_weights(model: nn.Module, seed: int) -> None:
+    """Fill every weight, in the order of their names, from ``seed``.
+
+    Matrices are normal with deviation min(0.02, 1/sqrt(fan in)); the outputs of residual branches (modules that carry
+    ``residual_layers``) are divided by sqrt(2 · layers) (GPT-2).  A module with ``reset(generator)`` fills itself.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for _, module in sorted(model.named_modules()):
+        if isinstance(module, Linear | Embedding):
+            fan_in = module.weight.shape[1]
+            deviation = min(0.02, fan_in**-0.5) / math.sqrt(2 * getattr(module, "residual_layers", 0.5))
+            _fill(module.weight, deviation, generator)
+        elif isinstance(module, RMSNorm):
+            nn.init.ones_(module.weight)
+        elif hasattr(module, "reset"):
+            module.reset(generator)
+
+
+def _fill(weight: nn.Parameter, deviation: float, generator: torch.Generator) -> None:
+    """Normal figures, drawn on the CPU in fp32 so that every device and type starts from the same weights."""
+    with torch.no_grad():
+        drawn = torch.empty(weight.shape, dtype=torch.float32).normal_(0.0, deviation, generator=generator)
+        weight.copy_(drawn)
+
+
+def residual(module: Any, layers: int) -> Any:
+    """Mark ``module`` as the output of a residual branch of a model with ``layers`` blocks (see init_weights)."""
+    module.residual_layers = layers
+    return module

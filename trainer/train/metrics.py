@@ -1,0 +1,87 @@
+"""What a training says: lines of JSON on standard output, and the figures once more in ``metrics.jsonl``.
+
+The form of the lines is the contract between a trainer and whoever started it (docs/trainings.md).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+# Dense bf16 products of a second, by a part of the device's name; from the vendor's data sheets.
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}
+
+
+class Voice:
+    """Says things.
+
+    Args:
+        folder: of ``metrics.jsonl``; None for standard output alone.
+        after: step of the checkpoint that the training goes on from; figures of later ones were said before and go.
+        tensorboard: whether to write event files beside them too.
+    """
+
+    def __init__(
+        self, folder: Path | None, after: int = 0, tensorboard: bool = False, out: TextIO = sys.stdout
+    ) -> None:
+        self._out, self._board = out, None
+        self._file = folder / "metrics.jsonl" if folder else None
+        if self._file and self._file.exists():
+            lines = [line for line in self._file.read_text().splitlines() if _step_of(line) <= after]
+            self._file.write_text("".join(line + "\n" for line in lines))
+        if tensorboard and folder:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=after)
+
+    def say(self, kind: str, **values: Any) -> None:
+        """One line."""
+        print(json.dumps({"type": kind, **values}, ensure_ascii=False, allow_nan=True), file=self._out, flush=True)
+
+    def log(self, text: str, level: str = "info") -> None:
+        """A line for people."""
+        self.say("log", text=text, level=level)
+
+    def progress(self, done: int, total: int, phase: str) -> None:
+        """How far it is."""
+        self.say("progress", done=done, total=total, phase=phase)
+
+    def metrics(self, step: int, **figures: float) -> None:
+        """Figures of a step."""
+        plain = {name: value if math.isfinite(value) else str(value) for name, value in figures.items()}
+        self.say("metrics", step=step, **plain)
+        if self._file:
+            with self._file.open("a") as out:
+                out.write(json.dumps({"step": step, **plain}) + "\n")
+        if self._board:
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, step)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # half a line
+
+
+def peak_flops(device: torch.device) -> float | None:
+    """Dense bf16 operations of a second that the device could do; None where nobody said."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in PEAKS.items() if part in name), None)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Greatest memory so far: of the device, or of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
