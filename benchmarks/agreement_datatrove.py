@@ -118,7 +118,7 @@ def ours(texts: list[str]) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = [{} for _ in texts]
     for stage in (kind(kind.Parameters()) for kind in (GopherQuality, GopherRepetition, C4, FineWeb)):
         measured, rules = stage.measure(batch), stage.rules()
-        first = decide(rules, measured.columns, batch.languages()).first
+        first = decide(rules, {"language": languages, **measured.columns}, len(batch)).first
         for answer, rule in zip(answers, first, strict=True):
             answer[stage.name] = rules[rule].name if rule >= 0 else None
         if measured.text is not None:

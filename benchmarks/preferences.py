@@ -141,7 +141,7 @@ def main() -> None:
             for name, value in result.items():
                 print(f"  {name:<45}{value:10.1f}")
             wrong = check(statistics["hygiene"], planted)
-            print("  planted and found:", planted if not wrong else wrong, flush=True)
+            print("  planted and found:", wrong or planted, flush=True)
             shutil.rmtree(output)
             if wrong:
                 sys.exit(1)

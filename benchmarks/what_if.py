@@ -150,15 +150,14 @@ def part(
     value, limit = np.full(count, np.nan), np.full(count, np.nan)
     columns: dict[str, Any] = {"id": ids, "shard": pa.array([name]).take(pa.array(np.zeros(count, np.int64)))}
     columns["url"] = pa.array([f"https://example.org/{n}" for n in range(1000)]).take(pa.array(np.arange(count) % 1000))
-    rows, languages = np.arange(count), np.full(count, "und", object)
+    rows = np.arange(count)
     for stage in stages[:-1]:
         found = measures(rng, stage, len(rows))
         columns |= {column: null_fill(array, rows, count) for column, array in found.items()}
-        if "language" in found:
-            languages[rows] = found["language"].to_numpy(zero_copy_only=False)
         rules = stage.rules()
         if rules:
-            decision = decide(rules, found, languages[rows])  # type: ignore[arg-type]
+            told = {"language": columns["language"].take(pa.array(rows))} if "language" in columns else {}
+            decision = decide(rules, told | found, len(rows))
             lost = decision.first >= 0
             said[0, rows[lost]], said[1, rows[lost]] = "dropped", stage.name
             said[2, rows[lost]] = np.array([rule.name for rule in rules], object)[decision.first[lost]]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 T = TypeVar("T")
+LANGUAGE, STATED_LANGUAGE = "language", "stated_language"
+# Columns that tell the language of a row, the best first: what is stated holds until a language is identified.
+ROW_LANGUAGE = (LANGUAGE, STATED_LANGUAGE)
+UNKNOWN = "und"
 
 
 class Batch:
@@ -46,16 +51,26 @@ class Batch:
         return result
 
     def with_table(self, table: pa.Table) -> Batch:
-        """The same documents with the same texts and other columns: what was computed of the texts still holds."""
+        """The same documents, texts and languages with other columns: what was computed of them still holds."""
         batch = Batch(table)
         batch._features = self._features
         return batch
 
-    def languages(self) -> list[str]:
-        """Language code of each document; ``und`` where no language stage has run."""
-        if "language" not in self.table.column_names:
-            return ["und"] * len(self)
-        return [code or "und" for code in self.column("language").to_pylist()]
+    def languages(self, by: Sequence[str] = ROW_LANGUAGE) -> list[str]:
+        """Language code of each document: of the first of some columns that knows it, ``und`` where none does."""
+        told = [self.column(name) for name in by if name in self.table.column_names]
+        return [code or UNKNOWN for code in pc.coalesce(*told).to_pylist()] if told else [UNKNOWN] * len(self)
+
+
+def encoded(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """A column of words as indices into its different values; null is the empty word, which comes last."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    values = [*array.dictionary.to_pylist(), ""]
+    return np.asarray(array.indices.fill_null(len(values) - 1)), values
 
 
 def text_buffers(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 import pyarrow as pa
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from curation.batch import LANGUAGE, STATED_LANGUAGE
 from curation.errors import DocumentError, InputError
 from curation.pair_stages.canonical import dump
 from curation.preferences import (
@@ -105,13 +106,22 @@ def mapping_of(given: dict[str, str]) -> ColumnMapping:
 
 
 class ReadEntries(Reader):
-    """Facts about each entry; what is none ends here under its own rule or as an error."""
+    """Facts about each entry; what is none ends here under its own rule or as an error.
+
+    Args:
+        identified: whether a later stage identifies languages and tells ``language``; then what is stated is
+            ``stated_language``.
+    """
 
     name: ClassVar[str] = "read"
     version: ClassVar[int] = 2
     Parameters: ClassVar[type[Parameters]] = EntryParameters
     parameters: EntryParameters
     deciding: ClassVar[frozenset[str]] = frozenset({"sample_share"})
+
+    def __init__(self, parameters: EntryParameters, identified: bool = False) -> None:
+        super().__init__(parameters)
+        self.stated_language = STATED_LANGUAGE if identified else LANGUAGE
 
     @property
     def schema(self) -> pa.Schema:
@@ -126,7 +136,7 @@ class ReadEntries(Reader):
                 measure_field("url", pa.string(), "null: entries have no address"),
                 measure_field("host", pa.string(), "null"),
                 measure_field("is_document", pa.bool_(), "whether the record could be read"),
-                measure_field("language", pa.string(), "as the record or the recipe states it"),
+                measure_field(self.stated_language, pa.string(), "as the record or the recipe states it"),
                 measure_field("stated_source", pa.string(), "where the record, or the recipe, says that it is from"),
                 measure_field("license", pa.string(), "as the record or the recipe states it"),
                 measure_field("tools", pa.string(), "JSON text of the tools that the assistant may call"),
@@ -143,6 +153,10 @@ class ReadEntries(Reader):
                 measure_field("sample_place", pa.float64(), "place in a random order that is always the same, [0, 1)"),
             ]
         )
+
+    def facts(self) -> dict[str, str]:
+        """Which column holds the language, where it is not ``language``."""
+        return {} if self.stated_language == LANGUAGE else {"stated": self.stated_language}
 
     def rules(self) -> Sequence[Rule]:
         return [
@@ -216,7 +230,7 @@ class ReadEntries(Reader):
         given = self.parameters
         return {
             "record_id": clean(entry.source_id),
-            "language": clean(entry.language) or given.language,
+            self.stated_language: clean(entry.language) or given.language or None,
             "stated_source": clean(entry.source) or given.source,
             "license": clean(entry.license) or given.license,
             "tools": clean(entry.tools),

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from curation.batch import Batch
+from curation.batch import ROW_LANGUAGE, UNKNOWN, Batch, encoded
 from curation.errors import DocumentError
 
 DEFAULT = "default"
@@ -69,6 +69,8 @@ class Rule:
         comparison: how a value that is kept compares with the threshold.
         thresholds: by language code, with ``default``; None switches the rule off for that language.
         detail: name of a text column that says more about a document that fails (its media type, say).
+        by: columns that tell whose threshold holds: that of the first language known, of ``und`` where none is.  A
+            column that is not measured yet where the rule decides tells nothing.
     """
 
     name: str
@@ -76,10 +78,34 @@ class Rule:
     comparison: Comparison
     thresholds: Mapping[str, float | None]
     detail: str | None = None
+    by: tuple[str, ...] = ROW_LANGUAGE
 
     def threshold_of(self, language: str) -> float | None:
         """The threshold that holds for one language."""
         return self.thresholds.get(language, self.thresholds.get(DEFAULT))
+
+    @property
+    def differs_by_language(self) -> bool:
+        """Whether any language has another threshold than the rest."""
+        return any(limit != self.thresholds.get(DEFAULT) for limit in self.thresholds.values())
+
+    def limits(self, columns: Mapping[str, pa.Array | pa.ChunkedArray], count: int) -> np.ndarray:
+        """The threshold of each document, ``float64[count]``; NaN where the rule is switched off.
+
+        Args:
+            columns: by name; only those that the rule goes by are looked at, and only if thresholds differ.
+        """
+        limits = np.full(count, self._limit(UNKNOWN))
+        for name in reversed(self.by) if self.differs_by_language else ():
+            if name in columns:
+                indices, codes = encoded(columns[name])
+                by_code = np.array([self._limit(code) for code in codes])
+                limits = np.where(indices < len(codes) - 1, by_code[indices], limits)
+        return limits
+
+    def _limit(self, language: str) -> float:
+        limit = self.threshold_of(language)
+        return math.nan if limit is None else limit
 
     def failures(self, values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
         """Which values fail.
@@ -168,7 +194,7 @@ class Decision:
         failing: ``bool[n_rules, n]``.
         first: ``int32[n]``, index of the first failing rule, -1 where none fails.
         value: ``float64[n]``, measured value of that rule, NaN where none fails.
-        threshold: ``float64[n]``, its threshold for the document's language, NaN where none fails.
+        threshold: ``float64[n]``, its threshold for this document, NaN where none fails.
     """
 
     failing: np.ndarray
@@ -177,25 +203,22 @@ class Decision:
     threshold: np.ndarray
 
 
-def decide(rules: Sequence[Rule], columns: Mapping[str, pa.Array], languages: Sequence[str]) -> Decision:
+def decide(rules: Sequence[Rule], columns: Mapping[str, pa.Array], count: int) -> Decision:
     """Apply every rule to every document; pure, so it can be repeated on stored columns.
 
     Args:
         rules: in the order of precedence.
-        columns: measured columns by name, numbers or booleans.
-        languages: code of each document's language.
+        columns: by name: those that the rules measure by, numbers or booleans, and of those that they go by for
+            their thresholds the ones that are known by now.
+        count: of documents.
     """
-    count = len(languages)
     failing = np.zeros((len(rules), count), bool)
     first = np.full(count, -1, np.int32)
     value = np.full(count, np.nan)
     threshold = np.full(count, np.nan)
-    codes, inverse = np.unique(np.asarray(languages, dtype=object).astype(str), return_inverse=True)
     for index, rule in enumerate(rules):
-        values = as_float(columns[rule.measure])
-        by_code = [rule.threshold_of(code) for code in codes]
-        limits = np.array([np.nan if limit is None else limit for limit in by_code], float)[inverse]
-        failing[index] = rule.failures(values, limits) if count else False
+        values, limits = as_float(columns[rule.measure]), rule.limits(columns, count)
+        failing[index] = rule.failures(values, limits)
         newly = failing[index] & (first < 0)
         first[newly], value[newly], threshold[newly] = index, values[newly], limits[newly]
     return Decision(failing, first, value, threshold)

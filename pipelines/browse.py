@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import InputError
-from pipelines.columns import limits_of, numbers
+from pipelines.columns import numbers
 from pipelines.ledger import VERDICTS
 from pipelines.look import FinishedRun
 from pipelines.registry import suggestion
@@ -108,7 +108,7 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
         wanted: only among these.
 
     Returns:
-        Rows with ``measured``, ``limit`` (the threshold for the document's language) and ``distance``.
+        Rows with ``measured``, ``limit`` (the threshold that held for the document) and ``distance``.
 
     Raises:
         InputError: for a rule that is not there.
@@ -116,13 +116,15 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
     rule, ledger = run.rule(name), run.ledger()
     filters = wanted or Wanted()
     best: list[tuple[float, Place, float, float]] = []
-    columns = sorted({rule.measure, "language", *filters.columns()})
+    columns = sorted({rule.measure, *rule.by, *filters.columns()})
     for stretch in ledger.stretches(columns):
-        values, limits = numbers(stretch.table.column(rule.measure)), limits_of(rule, stretch.table.column("language"))
+        table = stretch.table
+        values = numbers(table.column(rule.measure))
+        limits = rule.limits({name: table.column(name) for name in rule.by}, len(values))
         distance = np.abs(values - limits)
         chosen = filters.columns()
         if chosen:
-            distance[~filters.mask(stretch.table.select(chosen))] = np.nan
+            distance[~filters.mask(table.select(chosen))] = np.nan
         there = np.flatnonzero(~np.isnan(distance))
         if len(there) > count:  # of those that are as near as the last, the first in order
             last = np.partition(distance[there], count - 1)[count - 1]

@@ -15,6 +15,7 @@ from curation.stage import Rule
 from pipelines.corpora import CORPORA
 from pipelines.kinds import kind_of
 from pipelines.registry import suggestion
+from pipelines.remembered import remembered_stages
 from pipelines.rows import Rows
 from pipelines.storage import Storage
 
@@ -170,7 +171,7 @@ class FinishedRun:
         return [{**row, "text": texts.get(row["id"])} for row in rows]
 
     def _rules(self) -> list[tuple[str, Rule]]:
-        return [(stage["stage"], Rule(**rule)) for stage in self.run["stages"] for rule in stage["rules"]]
+        return [(stage.name, rule) for stage in remembered_stages(self.run) for rule in stage.rules]
 
     def rule(self, name: str) -> Rule:
         """A rule, by its name or as ``stage.rule``.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.batch import Batch
+from curation.batch import ROW_LANGUAGE, Batch
 from curation.errors import DocumentError, RunError
 from curation.stage import Decision, Measured, Stage, decide
 from pipelines.plan import Link
@@ -137,9 +137,13 @@ class MeasureReader:
 
 
 def needed_columns(stage: Stage) -> set[str]:
-    """Columns of a stage without which its decisions cannot be repeated."""
-    own = {"language"} & set(stage.schema.names)
-    return own | {rule.measure for rule in stage.rules()} | {"error_class", "error_detail"}
+    """Columns of a stage without which its decisions cannot be repeated; those that rules go by may be of others."""
+    return {rule.measure for rule in stage.rules()} | {"error_class", "error_detail"}
+
+
+def _told_by(stages: Iterable[Stage]) -> set[str]:
+    """Columns that tell the rules of some stages which thresholds hold."""
+    return {name for stage in stages for rule in stage.rules() for name in rule.by}
 
 
 @dataclass(frozen=True)
@@ -169,10 +173,8 @@ def settle(stage: Stage, rows: np.ndarray, measured: Measured, batch: Batch) -> 
     Args:
         batch: the documents as they came to the stage.
     """
-    languages = batch.languages()
-    if "language" in measured.columns:
-        languages = [code or "und" for code in measured.columns["language"].to_pylist()]
-    decision = decide(stage.rules(), measured.columns, languages)
+    told = _told_by([stage]) & set(batch.table.column_names)
+    decision = decide(stage.rules(), {name: batch.column(name) for name in told} | measured.columns, len(batch))
     survives = decision.first < 0
     survives[list(measured.errors)] = False
     text = batch.text if "text" in batch.table.column_names else None
@@ -198,7 +200,8 @@ def advance(batch: Batch, settled: Settled, drop: Sequence[str] = ()) -> Batch:
             table = table.append_column(name, column)
     if not settled.survives.all():
         return Batch(table.filter(pa.array(settled.survives)))
-    return batch.with_table(table) if settled.measured.text is None else Batch(table)
+    same = settled.measured.text is None and not settled.measured.columns.keys() & set(ROW_LANGUAGE)
+    return batch.with_table(table) if same else Batch(table)
 
 
 def replay(
@@ -213,10 +216,11 @@ def replay(
     Yields:
         For each batch: its number of records, what every stage decided, and the documents left at the end.
     """
+    wanted = None if columns is None else [*columns, *_told_by(link.stage for link in links)]
     with ExitStack() as stack:
         readers = []
         for link in links:
-            reader = MeasureReader(storage, link, columns)
+            reader = MeasureReader(storage, link, wanted)
             stack.callback(reader.close)
             readers.append(reader)
         for index in range(readers[0].batches):

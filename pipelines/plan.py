@@ -38,7 +38,7 @@ LAYOUT_VERSION = 1
 # Raise when the decisions of deduplication or hygiene, or the published files, change for the same inputs.
 DEDUPLICATION_VERSION = 2
 HYGIENE_VERSION = 1
-PUBLICATION_VERSION = 3
+PUBLICATION_VERSION = 4
 
 
 @dataclass(frozen=True)

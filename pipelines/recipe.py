@@ -257,7 +257,10 @@ class Recipe(Section):
     @property
     def reader(self) -> Reader:
         """The stage before the first."""
-        return ReadEntries(self.entries) if self.entries else Read(self.read)
+        if self.entries is None:
+            return Read(self.read)
+        identified = any(stage.get("stage") == "language" and "sides" in stage for stage in self.stages)
+        return ReadEntries(self.entries, identified)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -15,13 +13,11 @@ from curation.errors import RunError
 from curation.language.script import CHINESE
 from curation.pair_stages.asked import names_language
 from curation.pair_stages.canonical import Side
-from curation.pair_stages.sides import ANSWERS, AnswerNames, Sides, result, sides_of, words_of
+from curation.pair_stages.prose import Prose, prose_of
+from curation.pair_stages.sides import ANSWERS, AnswerNames, Sides, result, sides_of
 from curation.pair_stages.thresholds import Share, off
+from curation.preferences.messages import Conversation
 from curation.stage import Measured, Parameters, Rule, Stage, measure_field
-
-# What text in these languages never lacks; without it the letters are Chinese characters, or none at all.
-_LETTERS = {"ja": re.compile("[\u3041-\u30ff\uff66-\uff9f]"), "ko": re.compile("[\u1100-\u11ff\uac00-\ud7a3]")}
-_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 class LanguageAgreementParameters(Parameters):
@@ -29,27 +25,42 @@ class LanguageAgreementParameters(Parameters):
 
     Attributes:
         sides: the answers that are compared with the prompt.
-        max_disagreement: greatest confidence, 0 to 1, that an answer is in another language than its prompt.
-        min_words: a prompt or an answer of fewer words has no language that could be told.
+        max_disagreement: greatest confidence, 0 to 1, that an answer from which a model learns is in another language
+            than its prompt.
+        max_rejected_disagreement: the same of the rejected answer.
+        min_words: a prompt or an answer of fewer words, code, names and numbers apart, has no language that could be
+            told.
     """
 
     sides: AnswerNames = ANSWERS
     max_disagreement: Share = off()
+    max_rejected_disagreement: Share = off()
     min_words: int = Field(default=10, ge=1)
+
+
+class Spoken(NamedTuple):
+    """The language of a text, None where it cannot be told, and how sure it is."""
+
+    prose: Prose
+    language: str | None
+    score: float
 
 
 class LanguageAgreement(Stage):
     """How sure it is that an answer is in another language than its prompt.
 
-    The lesser of the two language scores where the languages differ, 0 where they are the same; null where one of
-    them is not known or the text too short, and where the prompt speaks of languages.  The languages of Chinese are
-    one, and what is called Japanese without any kana, or Korean without any hangul, is Chinese.
+    The lesser of the two language scores where the languages differ, 0 where they are the same.  A text of mostly
+    Chinese characters is Chinese, whatever the identifier says; the languages of Chinese are one.
+
+    Null where one of the languages is not known or the text too short, is code or a row of names or numbers; where
+    the prompt speaks of languages, or holds both Chinese and other words and the answer is in one of them; and
+    where more of the prompt is said by the system than by all others.
     """
 
     name: ClassVar[str] = "language-agreement"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Parameters: ClassVar[type[Parameters]] = LanguageAgreementParameters
-    deciding: ClassVar[frozenset[str]] = frozenset({"max_disagreement"})
+    deciding: ClassVar[frozenset[str]] = frozenset({"max_disagreement", "max_rejected_disagreement"})
     parameters: LanguageAgreementParameters
 
     @property
@@ -76,10 +87,16 @@ class LanguageAgreement(Stage):
         )
 
     def rules(self) -> Sequence[Rule]:
-        limit = self.parameters.max_disagreement
+        p = self.parameters
+        limits = {"rejected": p.max_rejected_disagreement}
         return [
-            Rule(f"{side}-language-differs", f"{side}_language_disagreement", "<=", limit)
-            for side in self.parameters.sides
+            Rule(
+                f"{side}-language-differs",
+                f"{side}_language_disagreement",
+                "<=",
+                limits.get(side, p.max_disagreement),
+            )
+            for side in p.sides
         ]
 
     def measure(self, batch: Batch) -> Measured:
@@ -90,28 +107,50 @@ class LanguageAgreement(Stage):
                 f"{self.name}: no column {missing[0]!r}; put 'stage: language' with 'sides: [{sides}]' first"
             )
         found = batch.feature(sides_of)
-        named = np.array([names_language(text) for text in found.text("prompt").to_pylist()], bool)
-        long = {side: words_of(found, side) >= self.parameters.min_words for side in ("prompt", *self.parameters.sides)}
-        columns = {"prompt_names_language": pa.array(named)}
-        asked = _languages(batch, found, "prompt")
+        named = [names_language(text) for text in found.text("prompt").to_pylist()]
+        columns = {"prompt_names_language": pa.array(named, pa.bool_())}
+        system = [_mostly_system(turns) for turns in found.conversations("prompt")]
+        asked = self._spoken(batch, found, "prompt")
         for side in self.parameters.sides:
-            told = long["prompt"] & long[side] & ~named
             values = [
-                None if not sure or a[0] is None or b[0] is None else 0.0 if a[0] == b[0] else min(a[1], b[1])
-                for sure, a, b in zip(told, asked, _languages(batch, found, side), strict=True)
+                None if hidden or names else _disagreement(*both)
+                for hidden, names, both in zip(
+                    system, named, zip(asked, self._spoken(batch, found, side), strict=True), strict=True
+                )
             ]
             columns[f"{side}_language_disagreement"] = pa.array(values, pa.float32())
         return result(columns, found.without(("prompt", *self.parameters.sides)))
 
+    def _spoken(self, batch: Batch, found: Sides, side: Side) -> list[Spoken]:
+        codes = batch.column(f"{side}_language").to_pylist()
+        scores = batch.column(f"{side}_language_score").to_pylist()
+        proses = map(prose_of, found.text(side).to_pylist())
+        return [
+            _spoken(prose, code, score or 0.0, self.parameters.min_words)
+            for prose, code, score in zip(proses, codes, scores, strict=True)
+        ]
 
-def _languages(batch: Batch, found: Sides, side: Side) -> list[tuple[str | None, float]]:
-    codes = batch.column(f"{side}_language").to_pylist()
-    scores = batch.column(f"{side}_language_score").to_pylist()
-    texts = found.text(side).to_pylist()
-    return [(_language(code, text), score or 0.0) for code, score, text in zip(codes, scores, texts, strict=True)]
+
+def _disagreement(asked: Spoken, answered: Spoken) -> float | None:
+    if asked.language is None or answered.language is None:
+        return None
+    if asked.language == answered.language:
+        return 0.0
+    if asked.prose.is_mixed and "zh" in (asked.language, answered.language):
+        return None
+    return min(asked.score, answered.score)
 
 
-def _language(code: str | None, text: str) -> str | None:
-    if code in _LETTERS and not _LETTERS[code].search(text):
-        return "zh" if _HAN.search(text) else None
-    return "zh" if code in CHINESE else code
+def _spoken(prose: Prose, code: str | None, score: float, min_words: int) -> Spoken:
+    if prose.han + prose.words < min_words or not prose.has_language:
+        return Spoken(prose, None, 0.0)
+    if prose.is_chinese:
+        return Spoken(prose, "zh", prose.han / (prose.han + prose.words))
+    lacks = (code == "ja" and not prose.kana) or (code == "ko" and not prose.hangul) or code in CHINESE
+    return Spoken(prose, None if lacks else code, score)
+
+
+def _mostly_system(turns: Conversation) -> bool:
+    """Whether the language of a prompt is that of its setting rather than that of who asks."""
+    system = sum(len(turn.content) for turn in turns if turn.role == "system")
+    return 2 * system > sum(len(turn.content) for turn in turns)

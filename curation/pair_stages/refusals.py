@@ -20,6 +20,12 @@ from curation.preferences.digests import normalised
 from curation.stage import Measured, Parameters, Rule, Stage, measure_field
 
 PHRASES = "refusal_phrases.tsv"
+# An answer that goes on like this helps after all, or with something else.
+_HELPS = re.compile(
+    r"\b(?:however|instead,|here (?:is|are)|but (?:i can|here|this|there)|"
+    r"i can (?:help|provide|offer|suggest|give|tell))\b(?!')|"
+    r"但是?,?(?:我|您|你|可以)|不过|然而|以下是|我可以|可以(?:为您|给您|帮您|提供)|作为替代"
+)
 _APOSTROPHES = str.maketrans("’‘ʼ＇`´", "''''''")
 
 
@@ -44,11 +50,12 @@ class RefusalsParameters(Parameters):
 class Refusals(Stage):
     """How clearly each answer declines, by its first words.
 
-    The score of a phrase is its strength, less the more of the window lies before it; an answer has that of its best.
+    The score of a phrase is its strength, less the more of the window lies before it; an answer has that of its best,
+    and half of it where the answer goes on to help.
     """
 
     name: ClassVar[str] = "refusals"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Parameters: ClassVar[type[Parameters]] = RefusalsParameters
     deciding: ClassVar[frozenset[str]] = frozenset(RefusalsParameters.model_fields) - {"sides", "window"}
     parameters: RefusalsParameters
@@ -96,13 +103,14 @@ class Refusals(Stage):
 
 def refusal(text: str, window: int) -> float:
     """The score of one answer."""
-    beginning = normalised(text[: 4 * window]).translate(_APOSTROPHES)[:window]
+    said = normalised(text[: 4 * window]).translate(_APOSTROPHES)
+    beginning = said[:window]
     best = 0.0
     for strength, pattern in _patterns():
         first = pattern.search(beginning)
         if first:
             best = max(best, strength * (1 - first.start() / window))
-    return best
+    return best / 2 if best and _HELPS.search(said) else best
 
 
 @cache

@@ -2,6 +2,9 @@
 
 ``- stage: perplexity`` with ``sides: [chosen, rejected]`` is ``sided(Perplexity)``.  It keeps the name, the version
 and the facts of the stage inside; the sides are one more parameter, so its keys are others.
+
+The language of a side is ``<side>_language`` where a ``language`` stage on sides told it, else that of the row, which
+is stated or, by the same stage, that of the answer.
 """
 
 from __future__ import annotations
@@ -11,22 +14,28 @@ from functools import cache
 from typing import Any, ClassVar, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import create_model
 
-from curation.batch import Batch
+from curation.batch import LANGUAGE, ROW_LANGUAGE, STATED_LANGUAGE, Batch
 from curation.errors import DocumentError
+from curation.language import Language
 from curation.pair_stages.canonical import Side
 from curation.pair_stages.sides import DEFINITION, SideNames, Sides, canonical_texts, result, sides_of
 from curation.preferences.messages import Conversation, Message
-from curation.stage import Measured, Parameters, Rule, Stage
+from curation.stage import Measured, Parameters, Rule, Stage, measure_field
+
+# Sides that tell the language of a row, the best first.
+TELLING: tuple[Side, ...] = ("chosen", "response", "prompt")
+SURE = 0.5  # score from which on a side tells it; a short answer is often taken for some other language
+ROW_DEFINITION = "row-language/2"  # stated, else by the first of these sides that is sure, else by the first that knows
 
 
 class Sided(Stage):
     """Runs a stage on the text of each side.
 
     Column ``x`` of the stage becomes ``<side>_x``, its rule ``y`` becomes ``<side>-y``.  The language that the stage
-    sees is ``<side>_language`` where there is such a column, else ``language``; thresholds by language go by the
-    row's ``language`` all the same, like those of every stage.
+    sees, and whose thresholds hold, is that of the side.
 
     What fails on one side fails the row.  Where the stage changes text, it is given each message by itself, so that
     roles and the number of messages stay; what it measures it measures of the whole side.
@@ -64,7 +73,7 @@ class Sided(Stage):
         columns: dict[str, pa.Array] = {}
         changed: dict[Side, list[Conversation]] = {}
         for side in self.sides:
-            language = _language(batch, side)
+            language = pa.array(batch.languages(_told_by(side)), pa.string())
             measured = self.inner.measure(_batch(found.text(side), language))
             _add(errors, measured.errors, side)
             columns |= {f"{side}_{name}": measured.columns[name] for name in self.inner.schema.names}
@@ -76,7 +85,7 @@ class Sided(Stage):
         self,
         conversations: list[Conversation],
         whole: pa.LargeStringArray,
-        language: pa.Array | None,
+        language: pa.Array,
         errors: dict[int, DocumentError],
         side: Side,
     ) -> list[Conversation]:
@@ -85,8 +94,7 @@ class Sided(Stage):
         contents = pa.array(
             [turn.content for turns in conversations if len(turns) > 1 for turn in turns], pa.large_string()
         )
-        codes = None if language is None else language.take(pa.array(rows, pa.int64()))
-        apart = self.inner.measure(_batch(contents, codes))
+        apart = self.inner.measure(_batch(contents, language.take(pa.array(rows, pa.int64()))))
         _add(errors, {rows[place]: error for place, error in apart.errors.items()}, side)
         texts = iter((contents if apart.text is None else apart.text).to_pylist())
         return [
@@ -108,6 +116,37 @@ class Sided(Stage):
             {**entry, **{side: new[row] for side, new in changed.items()}} for row, entry in enumerate(found.entries)
         )
         return canonical_texts(batch, entries, errors)
+
+
+class SidedLanguage(Sided):
+    """Tells the language of the row besides: as stated, else that of the answer, else that of the prompt.
+
+    An answer with a score below ``SURE`` tells it only where the prompt is not sure either.
+    """
+
+    @property
+    def schema(self) -> pa.Schema:
+        said = "as the record or the recipe states it, else that of the answer, else that of the prompt"
+        return super().schema.append(measure_field(LANGUAGE, pa.string(), said))
+
+    def facts(self) -> dict[str, str]:
+        """Those of any stage on sides, and what the language of a row is."""
+        return {**super().facts(), "row": ROW_DEFINITION}
+
+    def measure(self, batch: Batch) -> Measured:
+        measured = super().measure(batch)
+        stated = STATED_LANGUAGE in batch.table.column_names
+        told = [batch.column(STATED_LANGUAGE)] if stated else [pa.nulls(len(batch), pa.string())]
+        sides = [side for side in TELLING if side in self.sides]
+        told += [_sure(measured, side) for side in sides]
+        told += [measured.columns[f"{side}_{LANGUAGE}"] for side in sides]
+        return result({**measured.columns, LANGUAGE: pc.coalesce(*told)}, measured.errors, measured.text)
+
+
+def _sure(measured: Measured, side: Side) -> pa.Array:
+    """The language of a side, null where its score is low."""
+    language, score = (measured.columns[f"{side}_{name}"] for name in (LANGUAGE, f"{LANGUAGE}_score"))
+    return pc.if_else(pc.greater_equal(score, SURE), language, pa.scalar(None, pa.string()))
 
 
 def sided_parameters(stage: type[Stage]) -> type[Parameters]:
@@ -132,7 +171,8 @@ def sided(stage: type[Stage]) -> type[Sided]:
         "deciding": stage.deciding,
         "Inner": stage,
     }
-    return cast("type[Sided]", type(f"Sided{stage.__name__}", (Sided,), members))
+    base = SidedLanguage if issubclass(stage, Language) else Sided
+    return cast("type[Sided]", type(f"Sided{stage.__name__}", (base,), members))
 
 
 def document_stage(stage: Stage) -> Stage:
@@ -154,18 +194,18 @@ def _side_field(side: Side, field: pa.Field) -> pa.Field:
 
 def _side_rule(side: Side, rule: Rule) -> Rule:
     detail = None if rule.detail is None else f"{side}_{rule.detail}"
-    return Rule(f"{side}-{rule.name}", f"{side}_{rule.measure}", rule.comparison, rule.thresholds, detail)
+    return Rule(
+        f"{side}-{rule.name}", f"{side}_{rule.measure}", rule.comparison, rule.thresholds, detail, _told_by(side)
+    )
 
 
-def _language(batch: Batch, side: Side) -> pa.Array | None:
-    for name in (f"{side}_language", "language"):
-        if name in batch.table.column_names:
-            return batch.column(name)
-    return None
+def _told_by(side: Side) -> tuple[str, ...]:
+    """Columns that tell the language of a side, the best first."""
+    return f"{side}_{LANGUAGE}", *ROW_LANGUAGE
 
 
-def _batch(text: pa.LargeStringArray, language: pa.Array | None) -> Batch:
-    return Batch(pa.table({"text": text} if language is None else {"text": text, "language": language}))
+def _batch(text: pa.LargeStringArray, language: pa.Array) -> Batch:
+    return Batch(pa.table({"text": text, LANGUAGE: language}))
 
 
 def _add(errors: dict[int, DocumentError], more: Mapping[int, DocumentError], side: Side) -> None:

@@ -18,7 +18,7 @@ from curation.stage import Measured
 from curation.text.units import count_units
 
 JOIN = "\n\n"
-DEFINITION = "sides/1"  # what the text of a side is; part of what stages on sides depend on
+DEFINITION = "sides/2"  # what text and language of a side are; part of what stages on sides depend on
 
 
 @dataclass(frozen=True)

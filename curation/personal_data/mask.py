@@ -17,6 +17,10 @@ _EMAIL = re.compile(
     r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.){1,8}(?:xn--[A-Za-z0-9]{1,59}+|[A-Za-z]{2,24}+)(?![A-Za-z0-9])"
 )
 
+# Nobody's: what documents write where an address would stand (RFC 2606, RFC 6761), and the account by which
+# everybody fetches from a Git server, ``git@github.com:owner/name``.
+_NOBODYS = re.compile(r"git@|.*[@.](?:example\.(?:com|net|org)|example|test|invalid|localhost)\Z", re.I)
+
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_]|\.[0-9])")
 # A word before four numbers that makes them a version or the number of a section.
 _VERSION = re.compile(
@@ -40,7 +44,7 @@ def mask_emails(text: str, replacement: str) -> tuple[str, int]:
 
     def replace(found: re.Match[str]) -> str:
         nonlocal count
-        if found[0] == replacement:  # what an earlier masking left behind
+        if found[0] == replacement or _NOBODYS.match(found[0]):  # the former is what an earlier masking left behind
             return found[0]
         count += 1
         return replacement

@@ -37,7 +37,7 @@ class PersonalData(Stage):
     """Masks e-mail addresses and public IP addresses and counts them; decides nothing."""
 
     name: ClassVar[str] = "personal-data"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Parameters: ClassVar[type[Parameters]] = PersonalDataParameters
     parameters: PersonalDataParameters
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
+from pydantic import model_validator
 
 from curation.batch import Batch, text_buffers
 from curation.rules.columns import by_language, counts, ratios
@@ -24,7 +25,7 @@ class GopherRepetitionParameters(Parameters):
     jpn_Jpan, tha_Thai, lao_Laoo, khm_Khmr and mya_Mymr (https://github.com/huggingface/fineweb-2).
 
     Attributes:
-        profile: the published rule set, and whose reading of it.
+        profile: the published rule set, and whose reading of it; ``none``: no rule but those that are given.
         max_duplicate_lines, max_duplicate_paragraphs: share of lines or paragraphs that repeat an earlier one.
         max_duplicate_line_chars, max_duplicate_paragraph_chars: share of characters in these.
         max_top_2gram_chars, max_top_3gram_chars, max_top_4gram_chars: share of characters in the most frequent
@@ -32,7 +33,7 @@ class GopherRepetitionParameters(Parameters):
         max_duplicate_5gram_chars and on to 10: share of characters in n-grams that repeat an earlier one.
     """
 
-    profile: Literal["gopher-repetition@datatrove"] = "gopher-repetition@datatrove"
+    profile: Literal["gopher-repetition@datatrove", "none"] = "gopher-repetition@datatrove"
     max_duplicate_lines: Threshold = by_language(0.3, 0.287, 0.375, 0.349, 0.327, 0.92, 0.308)
     max_duplicate_paragraphs: Threshold = by_language(0.3)
     max_duplicate_line_chars: Threshold = by_language(0.2)
@@ -46,6 +47,13 @@ class GopherRepetitionParameters(Parameters):
     max_duplicate_8gram_chars: Threshold = by_language(0.12, 0.154, 0.248, 0.137, 0.149, 0.126, 0.101)
     max_duplicate_9gram_chars: Threshold = by_language(0.11, 0.14, 0.234, 0.124, 0.135, 0.107, 0.09)
     max_duplicate_10gram_chars: Threshold = by_language(0.1, 0.127, 0.223, 0.111, 0.123, 0.094, 0.079)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_those_given(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("profile") == "none":
+            return {**dict.fromkeys(name for name in cls.model_fields if name.startswith("max_")), **given}
+        return given
 
 
 class GopherRepetition(Stage):
@@ -78,7 +86,7 @@ class GopherRepetition(Stage):
     def rules(self) -> Sequence[Rule]:
         p = self.parameters
         rules = [
-            Rule("empty", "character_count", ">=", {"default": 1}),
+            Rule("empty", "character_count", ">=", {"default": None if p.profile == "none" else 1}),
             Rule("duplicate-paragraphs", "duplicate_paragraph_ratio", "<=", p.max_duplicate_paragraphs),
             Rule(
                 "duplicate-paragraph-chars",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.columns import encoded
+from curation.batch import encoded
 from pipelines.what_if.decisions import Decided
 from pipelines.what_if.records import Chunk
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipelines.hygiene.decisions import STAGE as HYGIENE
 from pipelines.kinds import comparison_of
 from pipelines.look import FinishedRun
+from pipelines.remembered import remembered_stages
 from pipelines.what_if.codes import Codes
 from pipelines.what_if.compare import compare_again
 from pipelines.what_if.duplicates import settle_duplicates
@@ -19,7 +20,7 @@ from pipelines.what_if.entries import settle_entries
 from pipelines.what_if.evidence import evidence_of
 from pipelines.what_if.ledger_only import settle_by_ledger
 from pipelines.what_if.order import priority_of
-from pipelines.what_if.question import Asked, ask, remembered_stages
+from pipelines.what_if.question import Asked, ask
 from pipelines.what_if.records import UNDETERMINED, Chunk, Records
 
 

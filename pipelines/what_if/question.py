@@ -12,23 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from curation.errors import InputError
 from curation.stage import Rule, Threshold
 from pipelines.registry import suggestion
+from pipelines.remembered import Remembered
 
 _THRESHOLD: TypeAdapter[dict[str, float | None]] = TypeAdapter(Threshold)
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """A stage as ``run.json`` remembers it.
-
-    Attributes:
-        name: of the stage.
-        columns: that it measured.
-        rules: in the order of precedence.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    rules: tuple[Rule, ...]
 
 
 @dataclass(frozen=True)
@@ -44,14 +30,6 @@ class Asked:
     number: int
     rules: tuple[Rule, ...]
     changed: tuple[int, ...]
-
-
-def remembered_stages(run: Mapping[str, Any]) -> tuple[Remembered, ...]:
-    """All stages of a ``run.json``, in order."""
-    return tuple(
-        Remembered(stage["stage"], tuple(stage["columns"]), tuple(Rule(**rule) for rule in stage["rules"]))
-        for stage in run["stages"]
-    )
 
 
 def ask(stages: tuple[Remembered, ...], schema: pa.Schema, thresholds: Mapping[str, Any]) -> tuple[Asked, ...]:

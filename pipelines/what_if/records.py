@@ -20,14 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.stage import DEFAULT, Rule
-from pipelines.columns import encoded, limit_of, limits_of, numbers
+from curation.batch import encoded
+from curation.stage import Rule
+from pipelines.columns import numbers
 from pipelines.hygiene.decisions import DROPPING
 from pipelines.hygiene.decisions import STAGE as HYGIENE
 from pipelines.kinds import comparison_section
 from pipelines.ledger import DROPPED, DUPLICATE, KEPT, QUARANTINED
 from pipelines.look import FinishedRun
-from pipelines.what_if.question import Asked, Remembered
+from pipelines.remembered import Remembered
+from pipelines.what_if.question import Asked
 
 T = TypeVar("T")
 UNDETERMINED = "undetermined"
@@ -231,15 +233,6 @@ class Records:
 
     # Deciding again
 
-    @cached_property
-    def language_stage(self) -> int:
-        """Place of the stage that measures the language, the number of stages where none does.
-
-        Stages before it know no language, so their thresholds are those of ``und``.
-        """
-        places = [number for number, stage in enumerate(self.stages) if "language" in stage.columns]
-        return places[0] if places else len(self.stages)
-
     def decided_again(self, asked: Sequence[Asked]) -> np.ndarray:
         """Code of the reason for each record under other thresholds, duplicates aside, ``int16[n]``.
 
@@ -252,16 +245,15 @@ class Records:
 
     def _decide(self, chunk: Chunk, asked: Sequence[Asked], after: np.ndarray) -> None:
         before = self.before[chunk.span]
-        names = {stage.rules[place].measure for stage in asked for place in stage.changed}
-        if any(_by_language(stage.rules[place]) for stage in asked for place in stage.changed):
-            names.add("language")
-        table = self.read(chunk, sorted(names))
+        rules = [stage.rules[place] for stage in asked for place in stage.changed]
+        told = {name for rule in rules if rule.differs_by_language for name in rule.by}
+        table = self.read(chunk, sorted({rule.measure for rule in rules} | told))
         ended = self.of_reasons(lambda reason: reason.ended, before)
         dropped_at = self.of_reasons(lambda reason: reason.place, before)
         for stage in asked:
             first = np.full(chunk.rows, _NONE, np.int16)
             for place in reversed(stage.changed):  # so that the first failing rule is written last
-                first[self._failures(table, stage, place)] = place
+                first[_failures(table, stage.rules[place])] = place
             base = self.code_of(DROPPED, self.stages[stage.number].name, stage.rules[0].name)
             standing = after == before
             passed = standing & (ended > stage.number) & (first < _NONE)
@@ -273,13 +265,6 @@ class Records:
             freed = np.flatnonzero(here & ~stays)
             if len(freed):
                 after[freed] = self._freed(chunk, stage, freed, first[freed], base)
-
-    def _failures(self, table: pa.Table, stage: Asked, place: int) -> np.ndarray:
-        rule = stage.rules[place]
-        limits: Any = limit_of(rule, None)
-        if _by_language(rule) and stage.number >= self.language_stage:
-            limits = limits_of(rule, table.column("language"))
-        return rule.failures(numbers(table.column(rule.measure)), np.asarray(limits))
 
     def _freed(self, chunk: Chunk, stage: Asked, rows: np.ndarray, first: np.ndarray, base: int) -> np.ndarray:
         """Reasons of documents that the rule which took them lets pass: another rule of the stage, or none.
@@ -297,5 +282,6 @@ class Records:
         return np.where(first < _NONE, base + first, self.code_of(UNDETERMINED, following))
 
 
-def _by_language(rule: Rule) -> bool:
-    return any(limit != rule.thresholds.get(DEFAULT) for limit in rule.thresholds.values())
+def _failures(table: pa.Table, rule: Rule) -> np.ndarray:
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return rule.failures(numbers(columns[rule.measure]), rule.limits(columns, table.num_rows))

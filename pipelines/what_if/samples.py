@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from curation.batch import UNKNOWN
 from pipelines.ledger import DROPPED
 from pipelines.what_if.changes import some_rows
 from pipelines.what_if.decisions import Decided
@@ -30,8 +31,8 @@ def _documents(decided: Decided, rows: list[int]) -> list[dict[str, Any]]:
     if not rows:
         return []
     records = decided.records
-    measures = {rule.measure for stage in decided.asked for rule in stage.rules}
-    table = records.rows(np.array(rows), sorted({*_SHOWN, *measures}))
+    asked = {name for stage in decided.asked for rule in stage.rules for name in (rule.measure, *rule.by)}
+    table = records.rows(np.array(rows), sorted({*_SHOWN, *asked}))
     texts = texts_by_row(decided.run, records, np.array(rows), table.column("id").to_pylist())
     return [
         {
@@ -61,7 +62,6 @@ def _after(decided: Decided, reason: Reason, found: dict[str, Any]) -> dict[str,
     if reason.verdict != DROPPED or stage is None:
         return _told(reason, None, None)
     rule = stage.rules[reason.place]
-    measured = stage.number >= decided.records.language_stage
-    language = (found["language"] or "und") if measured else "und"
+    language = next((found[name] for name in rule.by if found[name]), UNKNOWN)
     value = found[rule.measure]
     return _told(reason, None if value is None else float(value), rule.threshold_of(language))

@@ -99,8 +99,9 @@ def test_batches_do_not_matter(folder: Path) -> None:
 
 def test_the_threshold_by_language(folder: Path) -> None:
     stage = stage_of(folder, min_overlap={"default": 0.5, "zh": 0.9, "de": None})
-    ratios = {"contamination_ratio": pa.array([0.49, 0.5, 0.89, 0.9, 1.0])}
-    decision = decide(stage.rules(), ratios, ["en", "en", "zh", "zh", "de"])
+    ratios = pa.array([0.49, 0.5, 0.89, 0.9, 1.0])
+    languages = pa.array(["en", "en", "zh", "zh", "de"])
+    decision = decide(stage.rules(), {"contamination_ratio": ratios, "language": languages}, 5)
     assert decision.failing.tolist() == [[False, True, False, True, False]]
 
 

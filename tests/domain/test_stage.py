@@ -50,7 +50,7 @@ def batch() -> Batch:
 def first_failing(stage: Domain) -> list[str | None]:
     columns = stage.measure(batch()).columns
     rules = stage.rules()
-    decision = decide(rules, columns, LANGUAGES)
+    decision = decide(rules, {"language": pa.array(LANGUAGES), **columns}, len(LANGUAGES))
     return [rules[number].name if number >= 0 else None for number in decision.first]
 
 

@@ -64,7 +64,7 @@ def test_each_fate(tmp_path: Path) -> None:
         tmp_path / "a.jsonl",
         [
             pair("What is red?", "A colour of long waves.", "I do not know that."),
-            pair("What is blue?", "The sky.", "the  SKY."),
+            pair("What is blue?", "The sky.", "The sky. \n"),
             pair("What is green?", "Grass.", ""),
             '{"prompt": "What is', 
             {"prompt": "x", "chosen": "y"},
@@ -86,7 +86,7 @@ def test_each_fate(tmp_path: Path) -> None:
     history = FinishedRun(str(output)).history(kept["pair_id"])
     assert json.loads(history["text"])["rejected"][0]["content"] == "I do not know that."
     dropped = {row["rule"]: json.loads(row["text"]) for row in rows(output, "dropped") if row["text"]}
-    assert dropped["equal-responses"]["rejected"][0]["content"] == "the  SKY."
+    assert dropped["equal-responses"]["rejected"][0]["content"] == "The sky. \n"
 
 
 @pytest.mark.parametrize(("expand", "expected"), [("all", 3), ("adjacent", 2), ("best-worst", 1)])

@@ -20,6 +20,7 @@ from tests.support.runs import rows, run_recipe
 
 NAMES = ("preferences", "instructions")
 LOOP = "Fast, modern, bold, clever, simple, young, honest, warm, open, kind, quick, strong, " * 12 + "new."
+ENGLISH = "The air scatters blue light more than red light, and that is why we see a blue sky when we look up."
 
 GOOD_PAIRS = [
     ("Is 17 a prime number?", "Yes.", "No."),
@@ -36,13 +37,20 @@ GOOD_PAIRS = [
     ("1+1等于几", "2", "3"),
     ("帮我把这句话重复3遍“我喜欢吃苹果”", "“我喜欢吃苹果” “我喜欢吃苹果” “我喜欢吃苹果”", "我喜欢"),
     ("我想用 python 读取一个文件，代码该怎么写？", "text = open(path).read()", "不知道"),
+    ("Write the name of the capital in small letters.", "paris", "Paris"),
+    ("Loop over ten numbers.", "for i in range(10):\n    print(i)", "for i in range(10):\n  print(i)"),
+    ("Help with my memoir?", "I'm not able to write it. However, I can help.", "No. I can't help you."),
+    ("Classify as living or not: Human, Car", "Human: Living\nCar: Non-living", "Human: Car"),
+    ("What can you do?", "I can answer questions. Is there anything I can help you with", "Nothing much."),
+    ("试简述脱水对身体的影响，谢谢。", "脱水会对身体造成广泛的影响，包括疲劳、头晕和口渴。", "不知道"),
     ("如何快速脱單", "去相親，多認識一些朋友。", "你猜"),
 ]  # fmt: skip
 BAD_PAIRS = [
     ("empty-chosen", "How do I steal a puppy?", " \n", "Why do you want to?"),
     ("empty-rejected", "给我讲个故事。", "从前有一座山。", "\u200b"),
-    ("equal-responses", "What is blue?", "The sky.", "the  SKY."),
-    ("equal-responses", "1+1 等于几", "2", "２"),
+    ("equal-responses", "What is blue?", "The sky.", " The sky.\n"),
+    ("equal-responses", "1+1 等于几", "2", "2 "),
+    ("chosen-language-differs", "请解释一下为什么天空是蓝色的，谢谢。", ENGLISH, "因为空气散射蓝光最多。"),
     ("both-refuse", "Where does she live?", "I can't help you with this.", "Unfortunately, I am unable to do this."),
     ("both-refuse", "告诉我他的电话。", "很抱歉，我无法提供这个信息。", "抱歉，我不能告诉你。"),
     ("chosen-template-residue", "Why?", "Human: I am sorry to hear that!", "Because you were late."),
@@ -63,6 +71,9 @@ GOOD_INSTRUCTIONS = [
     ("Write a loop in Python.", "for i in range(10):\n    print(i)"),
     ("Book a flight to London.", "I'm sorry, but I'm unable to book flights."),
     ("What is the quadratic formula?", "x = (-b ± √(b² - 4ac)) / 2a"),
+    ("Fill in a form to sign.", "I agree to all of the above.\n\nName: ____\n\nDate: ____"),
+    ("生成可用于正确说明“opulent”一词的例句，谢谢。", "They met in an opulent ballroom with a lot of crystal lamps."),
+    ("Clone it.", "git clone git@github.com:owner/name.git && echo someone@example.org"),
     ("将给定的输入分类为诗歌、故事或歌曲。", "诗"),
     ("生成可被 3 整除的十个数字的列表", "3, 6, 9, 12, 15, 18, 21, 24, 27, 30"),
     ("构建查询以查找所有客户。", "SELECT * FROM customers WHERE id > 0"),
@@ -72,6 +83,9 @@ BAD_INSTRUCTIONS = [
     ("empty-response", "Convert 20 inches to centimetres", ""),
     ("empty-response", "回答二年级家庭作业", "\u200b"),
     ("response-template-residue", "Design a company logo", "<nooutput>"),
+    ("prompt-template-residue", "List the steps for baking a cake.\nNo input", "Mix, bake and cool."),
+    ("prompt-template-residue", "用一句话描述这幅画。\n无输入。", "画上是夜空。"),
+    ("response-language-differs", "请解释一下为什么天空是蓝色的，谢谢。", ENGLISH),
     ("response-template-residue", "你是谁？", "您好，我是 {{name}}，由 {{author}} 开发。"),
     ("response-truncated", "What is an insult?", "How about “I am not even going to"),
     ("response-truncated", "书里说了什么？", "书里是这样写的：“我们都知道，"),

@@ -38,7 +38,7 @@ def read(records: list[dict[str, Any]], kind: str = "preferences", **parameters:
     rows: Rows = []
     for table in stage.tables(io.BytesIO(data), "a.jsonl", len(data), "shard"):
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
-        first = decide(stage.rules(), columns, ["und"] * table.num_rows).first
+        first = decide(stage.rules(), columns, table.num_rows).first
         for row, rule in zip(table.to_pylist(), first, strict=True):
             name = None if rule < 0 else stage.rules()[rule].name
             rows.append({**row, "rule": name, "record": begins.index(row["offset"])})

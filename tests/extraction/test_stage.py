@@ -50,7 +50,7 @@ def test_measures(guard: str) -> None:
         "title": ["One", None, None, None, None, None, None],
     }
     assert [field.type for field in stage.schema] == [column.type for column in measured.columns.values()]
-    decision = decide(stage.rules(), measured.columns, ["und"] * len(ROWS))
+    decision = decide(stage.rules(), measured.columns, len(ROWS))
     assert decision.first.tolist() == [-1, -1, -1, -1, 0, -1, 0]
     assert (decision.value[4], decision.threshold[4]) == (0.0, 1.0)
 

@@ -41,6 +41,11 @@ def batch_of(texts: list[str | None], **columns: Any) -> Batch:
     return Batch(pa.table({"text": pa.array(texts, pa.large_string()), **columns}))
 
 
+def all_columns(batch: Batch) -> dict[str, pa.Array]:
+    """All that is known of a batch, by name."""
+    return {name: batch.column(name) for name in batch.table.column_names}
+
+
 def rows(stage: Stage, batch: Batch) -> list[dict[str, Any]]:
     """The columns of a stage as one dictionary for each row; their types are those of its schema."""
     result = stage.measure(batch)
@@ -53,7 +58,7 @@ def rows(stage: Stage, batch: Batch) -> list[dict[str, Any]]:
 
 def failing(stage: Stage, batch: Batch) -> list[list[str]]:
     """Names of the rules that each row fails."""
-    found = decide(stage.rules(), stage.measure(batch).columns, batch.languages()).failing
+    found = decide(stage.rules(), all_columns(batch) | stage.measure(batch).columns, len(batch)).failing
     return [[rule.name for rule, fails in zip(stage.rules(), column, strict=True) if fails] for column in found.T]
 
 

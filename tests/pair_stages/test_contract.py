@@ -26,7 +26,7 @@ from curation.pair_stages import (
 from curation.personal_data import PersonalData
 from curation.rules import GopherQuality
 from curation.stage import Stage, decide
-from tests.pair_stages.build import INSTRUCTIONS, PAIRS, batch_of, canonical, rows
+from tests.pair_stages.build import INSTRUCTIONS, PAIRS, all_columns, batch_of, canonical, rows
 
 SIDED = (Language, GopherQuality, PersonalData)
 OF_PAIRS: list[tuple[type[Stage], dict[str, Any]]] = [
@@ -56,7 +56,7 @@ def through(stages: list[Stage], batch: Batch) -> Batch:
     """All stages one after the other, as the mill does it."""
     for stage in stages:
         result = stage.measure(batch)
-        decide(stage.rules(), result.columns, batch.languages())
+        decide(stage.rules(), all_columns(batch) | result.columns, len(batch))
         table = batch.table
         if result.text is not None:
             table = table.set_column(table.column_names.index("text"), "text", result.text)

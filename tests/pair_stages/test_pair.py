@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from curation.pair_stages import Pair
 from curation.pair_stages.visible import visible_characters
 from tests.pair_stages.build import PAIRS, batch_of, canonical, failing, pair, rows, says
-from tests.pair_stages.twins import folded, jaccard
+from tests.pair_stages.twins import jaccard, seen
 
 PAIR = Pair(Pair.Parameters())
 
@@ -41,6 +41,7 @@ def test_measures_by_hand() -> None:
         "length_difference": 3,
         "length_ratio": 2.5,
         "responses_equal": False,
+        "responses_near_equal": False,
         "responses_jaccard": 0.0,
         "preference_margin": 0.5,
     }
@@ -51,7 +52,8 @@ def test_naive_twin(values: list[dict[str, Any]]) -> None:
     found = rows(PAIR, batch_of([canonical(value) for value in values]))
     for value, row in zip(values, found, strict=True):
         chosen, rejected = ("\n\n".join(turn["content"] for turn in value[side]) for side in ("chosen", "rejected"))
-        assert row["responses_equal"] == (folded(chosen).split() == folded(rejected).split())
+        assert row["responses_equal"] == (seen(chosen) == seen(rejected))
+        assert row["responses_near_equal"] >= row["responses_equal"]
         assert row["responses_jaccard"] == float(jaccard(chosen, rejected))
         a, b = row["chosen_words"], row["rejected_words"]
         assert row["length_difference"] == a - b
@@ -67,16 +69,42 @@ def test_naive_twin(values: list[dict[str, Any]]) -> None:
         ("p", "", "no", ["empty-chosen"]),
         ("p", "yes", "\u200b\ufeff\u3000", ["empty-rejected"]),
         ("p", "👍", "。", []),
-        ("p", "Yes, I can.", "yes,  I\ncan.", ["equal-responses", "near-equal-responses"]),
-        ("p", "ｙｅｓ １", "yes 1", ["equal-responses", "near-equal-responses"]),
-        ("p", "不客气。", "不客气！", ["near-equal-responses"]),
-        ("p", "You’re welcome.", "You’re welcome!", ["near-equal-responses"]),
+        ("p", "Yes, \n I can.", "\nYes,\n I can. \n", ["equal-responses"]),
+        ("p", "a\u0301 la", "\u00e1 la", ["equal-responses"]),
+        ("Write it in capitals: paris", "PARIS", "paris", []),
+        ("Loop over ten numbers.", "for i in x:\n    f(i)", "for i in x:\n  f(i)", []),
+        ("Write 1 in full width.", "１", "1", []),
+        ("What is 3 - 6?", "-3", "3", []),
+        ("Which is larger?", "a > b", "a, b", []),
+        ("p", "You’re welcome.", "You’re welcome!", []),
         ("p", "2 + 2 = 4", "2 + 2 = 5", []),
-        ("", "", "", ["empty-prompt", "empty-chosen", "empty-rejected", "equal-responses", "near-equal-responses"]),
+        ("", "", "", ["empty-prompt", "empty-chosen", "empty-rejected", "equal-responses"]),
     ],
 )
 def test_rules(prompt: str, chosen: str, rejected: str, rules: list[str]) -> None:
     assert failing(PAIR, batch_of([pair(prompt, chosen, rejected)])) == [rules]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "near"),
+    [
+        ("You’re welcome.", "You’re welcome!", True),
+        ("不客气。", "不客气", True),
+        ("My name is John.", "My name is John?", False),
+        ("Google, Sony", "Google > Sony", False),
+        ("-3", "3", False),
+        ("paris", "Paris", False),
+        ("puts 1", "puts(1)", False),
+    ],
+)
+def test_near_equal_answers_differ_in_a_full_stop(chosen: str, rejected: str, near: bool) -> None:
+    strict = Pair(Pair.Parameters(max_near_equal_responses=0))
+    assert failing(strict, batch_of([pair("p", chosen, rejected)])) == [["near-equal-responses"] * near]
+
+
+def test_similar_answers_are_told_by_their_words() -> None:
+    strict = Pair(Pair.Parameters(max_jaccard=0.95))
+    assert failing(strict, batch_of([pair("p", "a > b", "a, b"), pair("p", "a", "b")])) == [["similar-responses"], []]
 
 
 def test_a_side_without_turns_is_empty() -> None:

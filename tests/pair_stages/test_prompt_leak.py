@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from curation.pair_stages import PromptLeak
 from curation.pair_stages.copies import copied_words
-from curation.pair_stages.prompt_leak import MARKS, template_residue
+from curation.pair_stages.prompt_leak import MARKS, prompt_residue, template_residue
 from curation.pair_stages.table import read_table
-from tests.pair_stages.build import batch_of, failing, instruction, pair, rows
+from curation.preferences.messages import Message
+from tests.pair_stages.build import batch_of, canonical, failing, instruction, pair, rows, says
 from tests.pair_stages.twins import copied
 
 ABC = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]
@@ -70,7 +71,9 @@ def test_template_residue(text: str, marks: int) -> None:
 
 def test_every_mark_is_found_as_it_is_written() -> None:
     for row in read_table(MARKS):
-        assert template_residue(row["mark"].replace("*", "name")) == 1, row
+        mark = row["mark"].replace("*", "name")
+        turns = (Message("user", f"Do it.\n{mark}"),) if row["where"] == "last" else (Message("assistant", mark),)
+        assert prompt_residue(turns) == 1, row
 
 
 def test_marks_count_where_a_model_learns() -> None:
@@ -81,6 +84,62 @@ def test_marks_count_where_a_model_learns() -> None:
     assert failing(both, batch_of(texts)) == [["chosen-template-residue"], ["rejected-template-residue"]]
     kept = PromptLeak(PromptLeak.Parameters(max_template_marks=None))
     assert failing(kept, batch_of(texts)) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "marks"),
+    [
+        ("Living or not?\nHuman, Car", "Human: Living\nCar: Not", 0),
+        ("Why?", "Human: Because.", 1),
+        ("Translate: use {{language}}", "Använd {{language}}, {{name}}", 1),
+        ("What does <|im_end|> mean?", "<|im_end|> ends a turn.", 0),
+    ],
+)
+def test_what_the_user_speaks_of_is_no_residue(asked: str, text: str, marks: int) -> None:
+    stage = PromptLeak(PromptLeak.Parameters(sides=("response",)))
+    assert rows(stage, batch_of([instruction(asked, text)]))[0]["response_template_residue"] == marks
+
+
+@pytest.mark.parametrize(
+    ("prompt", "marks"),
+    [
+        ("List the steps.\nNo input", 1),
+        ('List the steps.\n"<noinput>"', 1),
+        ("确定这幅画的主题。\n没有输入。", 1),
+        ("Name a fish.\n<N/A>\n", 1),
+        ("No input", 0),
+        ("Is there no input\nto this?", 0),
+        ("What happens if a function takes no input?", 0),
+        ("What is a {{name}}?", 0),
+    ],
+)
+def test_residue_of_prompts(prompt: str, marks: int) -> None:
+    strict = PromptLeak(PromptLeak.Parameters(sides=("response",), max_prompt_template_marks=0))
+    batch = batch_of([instruction(prompt, "An answer.")])
+    assert rows(strict, batch)[0]["prompt_template_residue"] == marks
+    assert failing(strict, batch) == [["prompt-template-residue"] * marks]
+    assert failing(PromptLeak(PromptLeak.Parameters(sides=("response",))), batch) == [[]]
+
+
+def test_a_leak_in_the_dialogue_does_not_excuse_the_next() -> None:
+    turns = [says("user", "Why?"), says("assistant", "Human: Well."), says("user", "Yes?")]
+    text = canonical({"messages": [*turns, says("assistant", "Human: Because.")]})
+    row = rows(PromptLeak(PromptLeak.Parameters(sides=("response",))), batch_of([text]))[0]
+    assert row["prompt_template_residue"] == row["response_template_residue"] == 1
+
+
+def test_escaped_characters() -> None:
+    texts = [
+        pair("a &lt; b?", "Tom &amp; Jerry &quot;x&quot; &#39;y&#x27;", "R&D; AT&T &c. &str; &copy"),
+        pair("a < b?", "&", ""),
+    ]
+    stage = PromptLeak(PromptLeak.Parameters(max_escaped=0))
+    found = [
+        [row[f"{side}_escaped"] for side in ("prompt", "chosen", "rejected")] for row in rows(stage, batch_of(texts))
+    ]
+    assert found == [[1, 5, 0], [0, 0, 0]]
+    assert failing(stage, batch_of(texts)) == [["chosen-escaped", "prompt-escaped"], []]
+    assert failing(PromptLeak(PromptLeak.Parameters()), batch_of(texts)) == [[], []]
 
 
 def test_linear_on_long_texts() -> None:

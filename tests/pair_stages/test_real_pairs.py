@@ -16,8 +16,8 @@ from curation.personal_data import PersonalData
 from curation.personal_data.mask import mask_emails, mask_ips
 from curation.preferences import pairs_of, read_record
 from curation.stage import decide
-from tests.pair_stages.build import batch_of, rows
-from tests.pair_stages.twins import copied, folded, jaccard
+from tests.pair_stages.build import all_columns, batch_of, rows
+from tests.pair_stages.twins import copied, jaccard, seen
 from tests.preferences.files import load
 
 
@@ -45,7 +45,7 @@ def sides(batch: Batch) -> list[dict[str, str]]:
 
 def failing_rows(stage: Any, batch: Batch, rule: str) -> list[int]:
     place = [one.name for one in stage.rules()].index(rule)
-    decision = decide(stage.rules(), stage.measure(batch).columns, batch.languages())
+    decision = decide(stage.rules(), all_columns(batch) | stage.measure(batch).columns, len(batch))
     return [row for row in range(len(batch)) if decision.failing[place, row]]
 
 
@@ -58,13 +58,12 @@ def test_pairs(real_data: Path, name: str) -> None:
     for side in ("prompt", "chosen", "rejected"):
         empty = [row for row, text in enumerate(texts) if not text[side].strip()]
         assert failing_rows(stage, batch, f"empty-{side}") == empty
-    equal = [
-        row for row, text in enumerate(texts) if folded(text["chosen"]).split() == folded(text["rejected"]).split()
-    ]
+    equal = [row for row, text in enumerate(texts) if seen(text["chosen"]) == seen(text["rejected"])]
     assert failing_rows(stage, batch, "equal-responses") == equal
     exact = [jaccard(text["chosen"], text["rejected"]) for text in texts]
     assert [row["responses_jaccard"] for row in measured] == [float(value) for value in exact]
-    assert failing_rows(stage, batch, "near-equal-responses") == [i for i, value in enumerate(exact) if 20 * value > 19]
+    similar = Pair(Pair.Parameters(max_jaccard=0.95))
+    assert failing_rows(similar, batch, "similar-responses") == [i for i, value in enumerate(exact) if 20 * value > 19]
     assert not failing_rows(stage, batch, "small-margin")
 
 
@@ -89,8 +88,8 @@ def test_placeholders(real_data: Path) -> None:
     by_hand = [row for row, text in enumerate(texts) if "<noinput>" in text or "<nooutput>" in text]
     stage = PromptLeak(PromptLeak.Parameters(sides=("response",)))
     found = failing_rows(stage, batch, "response-template-residue")
-    assert set(by_hand) <= set(found) and len(by_hand) > 20
-    assert all("{{" in texts[row] or "Human:" in texts[row] for row in set(found) - set(by_hand))
+    assert len(by_hand) > 20
+    assert set(found) == set(by_hand) - {9100}  # an answer about <noinput>, as was asked
 
 
 @pytest.mark.parametrize(

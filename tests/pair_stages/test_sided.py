@@ -22,7 +22,17 @@ from curation.perplexity.fit import fit_perplexity
 from curation.personal_data import PersonalData
 from curation.rules import C4, GopherQuality, GopherRepetition
 from curation.stage import Measured, Parameters, Rule, Stage, decide, measure_field
-from tests.pair_stages.build import INSTRUCTIONS, PAIRS, batch_of, canonical, pair, rows, says
+from tests.pair_stages.build import (
+    INSTRUCTIONS,
+    PAIRS,
+    batch_of,
+    canonical,
+    failing,
+    instruction,
+    pair,
+    rows,
+    says,
+)
 from tests.support.corpus import english, write_jsonl
 
 
@@ -42,6 +52,8 @@ def test_columns_are_those_of_the_texts(stage: type[Stage], values: list[Any], l
         texts = ["\n\n".join(turn["content"] for turn in value[side]) for value in values]
         alone = Batch(pa.table({"text": pa.array(texts, pa.large_string()), "language": batch.column("language")}))
         expected |= {f"{side}_{k}": v for k, v in stage(stage.Parameters()).measure(alone).columns.items()}
+    if stage is Language:
+        expected["language"] = expected["chosen_language"]
     assert {k: v.to_pylist() for k, v in columns.items()} == {k: v.to_pylist() for k, v in expected.items()}
     assert list(columns) == both.schema.names
 
@@ -85,8 +97,51 @@ def test_a_side_has_its_own_language() -> None:
     by_row = rows(quality, batch_of(texts, language=row))
     by_side = rows(quality, batch_of(texts, language=row, chosen_language=pa.array(["en", None], pa.string())))
     assert [[one[name] for name in stop_words] for one in by_row] == [[0, 6], [0, 6]]
-    assert [[one[name] for name in stop_words] for one in by_side] == [[5, 6], [5, 6]]  # null is und: English words
-    assert len(rows(quality, batch_of(texts))) == 2
+    assert [[one[name] for name in stop_words] for one in by_side] == [[5, 6], [0, 6]]  # null: that of the row
+    assert [[one[name] for name in stop_words] for one in rows(quality, batch_of(texts))] == [[5, None]] * 2  # und
+    stated = batch_of(texts, stated_language=row)
+    assert [[one[name] for name in stop_words] for one in rows(quality, stated)] == [[0, 6], [0, 6]]
+
+
+def test_thresholds_are_those_of_the_language_of_the_side() -> None:
+    """Each text has eight words; English asks for nine, Chinese for seven, any other language for eight."""
+    words = "one two three four five six seven eight"
+    limits = {"default": 8, "en": 9, "zh": 7, "de": None}
+    stage = make(GopherQuality, "chosen", "rejected", min_words=limits)
+    cases = [
+        # stated, chosen, rejected: sides that have fewer words than their language asks for
+        (None, "en", "zh", ["chosen"]),
+        (None, "zh", "en", ["rejected"]),
+        ("en", "zh", None, ["rejected"]),
+        ("en", None, "de", ["chosen"]),
+        ("zh", "en", "fr", ["chosen"]),
+        (None, None, None, []),
+        ("de", "en", "en", ["chosen", "rejected"]),
+    ]
+    columns = {
+        name: pa.array([case[place] for case in cases], pa.string())
+        for place, name in enumerate(("language", "chosen_language", "rejected_language"))
+    }
+    few = [f"{side}-few-words" for side in ("chosen", "rejected")]
+    told = failing(stage, batch_of([pair("p", words, words)] * len(cases), **columns))
+    assert [[rule.split("-")[0] for rule in one if rule in few] for one in told] == [case[3] for case in cases]
+    assert {rule.by for rule in stage.rules()[:1]} == {("chosen_language", "language", "stated_language")}
+
+
+def test_the_language_of_a_row() -> None:
+    english, chinese = "This is a sentence about the weather of today.", "今天的天气很好，我们去公园吧。"
+    texts = [pair(english, chinese, english), pair(chinese, english, chinese), pair(chinese, "", english), "{}"]
+    stated = pa.array([None, "fr", None, "fr"])
+    for sides, expected in [
+        (("prompt", "chosen", "rejected"), ["zh", "fr", "zh", None]),
+        (("prompt",), ["en", "fr", "zh", None]),
+        (("rejected",), [None, "fr", None, None]),
+    ]:
+        found = make(Language, *sides).measure(batch_of(texts, stated_language=stated))
+        assert found.columns["language"].to_pylist() == expected
+    plain = make(Language, "prompt", "response").measure(batch_of([instruction(english, chinese)]))
+    assert plain.columns["language"].to_pylist() == ["zh"]
+    assert "row" in make(Language, "prompt").facts() and "row" not in make(GopherQuality, "prompt").facts()
 
 
 def test_names_rules_and_facts() -> None:
@@ -106,7 +161,7 @@ def test_names_rules_and_facts() -> None:
     batch = batch_of(
         [pair("This is a question about the weather.", "Das ist eine deutsche Antwort auf die Frage.", "")]
     )
-    decision = decide(stage.rules(), stage.measure(batch).columns, ["und"])
+    decision = decide(stage.rules(), stage.measure(batch).columns, 1)
     assert stage.rules()[decision.first[0]].name == "chosen-language-not-kept"
 
 

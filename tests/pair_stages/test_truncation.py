@@ -30,6 +30,9 @@ NONE = Signs(False, False, False, False)
         "```python\nprint(1)\n```",
         "Code:\n```\nx = (\n```\n",
         "ไปที่นั่นแล้ว!",
+        '<a href="https://mill.org">Link</a>',
+        "<p>We need the</p>",
+        "_In italics._",
     ],
 )
 def test_whole_texts(text: str) -> None:
@@ -49,6 +52,18 @@ def test_whole_texts(text: str) -> None:
         ("She sang “Hallo", Signs(True, False, True, False)),
         ("如图（左.", Signs(False, False, True, False)),
         ("半角(开全角）。", NONE),
+        ("Signed by both.\nDate: ____", Signs(True, False, False, False)),
+        ("Is there anything I can help you with", Signs(True, False, False, False)),
+        ("Somebody to look up to", Signs(True, False, False, False)),
+        ("a cause to be proud of", Signs(True, False, False, False)),
+        ("See you all there.\n\nBest,", Signs(True, False, False, False)),
+        ("亲爱的乔，\n玩得开心！\n\n最好的，", Signs(True, False, False, False)),
+        ("Name: \nNotes: \nAttachments:", Signs(True, False, False, False)),
+        ("with tiles numbered from 1 to", Signs(True, False, False, True)),
+        ("I would like to", Signs(True, False, False, True)),
+        ("Would you like to hear any of", Signs(True, False, False, True)),
+        ("The test is over.  And", Signs(True, False, False, True)),
+        ("the answer is A", Signs(True, False, False, False)),
     ],
 )
 def test_cut_texts(text: str, signs: Signs) -> None:
@@ -56,11 +71,15 @@ def test_cut_texts(text: str, signs: Signs) -> None:
 
 
 def test_rules_and_columns() -> None:
-    texts = [pair("p", "We need the", "Fine."), pair("p", "No mark", "Fine.")]
+    cut = "For this we need the"
+    texts = [pair("p", cut, "Fine."), pair("p", "No mark at the end", "Fine."), pair("p", "Fine.", cut)]
     stage = Truncation(Truncation.Parameters(max_truncation_signs=1))
-    assert failing(stage, batch_of(texts)) == [["chosen-truncated"], []]
-    assert failing(Truncation(Truncation.Parameters()), batch_of(texts)) == [[], []]
-    assert rows(Truncation(Truncation.Parameters(sides=("response",))), batch_of([instruction("q", "and")])) == [
+    assert failing(stage, batch_of(texts)) == [["chosen-truncated"], [], []]
+    other = Truncation(Truncation.Parameters(max_rejected_truncation_signs=1))
+    assert failing(other, batch_of(texts)) == [[], [], ["rejected-truncated"]]
+    assert failing(Truncation(Truncation.Parameters()), batch_of(texts)) == [[], [], []]
+    stage = Truncation(Truncation.Parameters(sides=("response",), min_words=1))
+    assert rows(stage, batch_of([instruction("q", "and")])) == [
         {
             "response_unfinished": True,
             "response_open_fence": False,
@@ -71,11 +90,20 @@ def test_rules_and_columns() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["the", "a", "Furthermore,", "Dear Dr. Smith,", ":-("])
+def test_a_few_words_are_no_cut_text(text: str) -> None:
+    stage = Truncation(Truncation.Parameters(sides=("response",), max_truncation_signs=0))
+    (row,) = rows(stage, batch_of([instruction("Which word is an article?", text)]))
+    assert row["response_truncation_signs"] is None and row["response_unfinished"]
+
+
 @given(st.text(st.sampled_from(list("ab .,-`\n|*(“”(）。我~#:")), max_size=60))
 def test_never_fails_and_ignores_trailing_blanks(text: str) -> None:
     assert signs_of(text) == signs_of(text + " \n")
 
 
 def test_hostile_texts() -> None:
-    for text in ("`" * 500_000, "(" * 500_000, "\n```" * 100_000, "*" * 500_000, "\n" * 500_000 + "a"):
-        signs_of(text)
+    for unit in ("`", "(", "\n```", "*", "\n", "_", "a_", "<", ":\n", "\na", "* "):
+        signs_of(unit * 300_000)
+        signs_of(unit * 300_000 + "a")
+        signs_of("a" + unit * 300_000 + ",")

@@ -15,6 +15,12 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
+def seen(text: str) -> str:
+    """What an answer looks like: NFC, line by line without white space at the end."""
+    lines = text.strip().split("\n")
+    return unicodedata.normalize("NFC", "\n".join(line.rstrip() for line in lines))
+
+
 def alone(character: str) -> bool:
     """Whether a character is a word of its own."""
     return unicodedata.category(character)[0] in "LMN" and _UNSPACED.match(character) is not None

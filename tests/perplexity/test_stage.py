@@ -33,7 +33,8 @@ def batch_of(texts: list[str], languages: list[str | None]) -> Batch:
 
 def rules_failed(stage: Perplexity, batch: Batch) -> list[list[str]]:
     """Names of the failing rules of each document."""
-    decision = decide(stage.rules(), stage.measure(batch).columns, batch.languages())
+    columns = {"language": batch.column("language"), **stage.measure(batch).columns}
+    decision = decide(stage.rules(), columns, len(batch))
     names = [rule.name for rule in stage.rules()]
     return [[names[i] for i in np.flatnonzero(column)] for column in decision.failing.T]
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from curation.batch import Batch
 from curation.errors import DocumentError, RunError
 from curation.stage import Measured, Parameters, Rule, Stage, decide
-from pipelines.measures import measure_guarded
+from pipelines.measures import advance, measure_guarded, settle
+from pipelines.remembered import remembered_stages
 
 
 class Nothing(Parameters):
@@ -142,7 +143,8 @@ def test_decide_against_plain_python(rows: list[tuple[int | None, str]], limit: 
         Rule("off-for-zh", "v", comparison, {"default": float(limit), "zh": None}),  # type: ignore[arg-type]
         Rule("below-eight", "v", "<", {"default": 8.0}),
     ]
-    decision = decide(rules, {"v": pa.array([v for v, _ in rows], pa.int64())}, [code for _, code in rows])
+    columns = {"v": pa.array([v for v, _ in rows], pa.int64()), "language": pa.array([c for _, c in rows], pa.string())}
+    decision = decide(rules, columns, len(rows))
     for row, (value, code) in enumerate(rows):
         first = value is not None and code != "zh" and not eval(f"{value} {comparison} {limit}")
         second = value is not None and value >= 8
@@ -152,3 +154,76 @@ def test_decide_against_plain_python(rows: list[tuple[int | None, str]], limit: 
             assert (decision.value[row], decision.threshold[row]) == (value, limit if first else 8)
         else:
             assert np.isnan(decision.value[row])
+
+
+class Tells(Stage):
+    """Measures one column, the same for all."""
+
+    name: ClassVar[str] = "tells"
+    Parameters: ClassVar[type[Parameters]] = Nothing
+
+    def __init__(self, column: str) -> None:
+        super().__init__(Nothing())
+        self.column = column
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([pa.field(self.column, pa.string())])
+
+    def rules(self) -> Sequence[Rule]:
+        return []
+
+    def measure(self, batch: Batch) -> Measured:
+        return Measured({self.column: pa.array(["en"] * len(batch))})
+
+
+def test_features_do_not_outlive_the_language_that_they_were_computed_for() -> None:
+    batch = Batch(pa.table({"text": pa.array(["long", "enough"], pa.large_string())}))
+    asked = []
+
+    def languages(batch: Batch) -> list[str]:
+        asked.append(batch.languages())
+        return asked[-1]
+
+    for stage in (Tells("title"), Tells("language"), Tells("domain")):
+        batch.feature(languages)
+        batch = advance(batch, settle(stage, np.arange(2), stage.measure(batch), batch))
+    assert batch.feature(languages) == ["en", "en"] and asked == [["und", "und"], ["en", "en"]]
+
+
+CODES = st.sampled_from([None, "en", "zh", "de"])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), CODES, CODES, CODES), max_size=30),
+    st.dictionaries(st.sampled_from(["default", "und", "en", "zh"]), st.one_of(st.none(), st.integers(0, 9))),
+    st.sampled_from([("language",), ("side", "language"), ("side", "language", "stated"), ()]),
+    st.sets(st.sampled_from(["side", "language", "stated"])),
+)
+def test_the_first_known_language_holds(
+    rows: list[tuple[int, str | None, str | None, str | None]],
+    thresholds: dict[str, float | None],
+    by: tuple[str, ...],
+    there: set[str],
+) -> None:
+    names = ("side", "language", "stated")
+    columns = {"v": pa.array([row[0] for row in rows], pa.int64())}
+    columns |= {name: pa.array([row[names.index(name) + 1] for row in rows], pa.string()) for name in there}
+    decision = decide([Rule("least", "v", ">=", thresholds, by=by)], columns, len(rows))
+    for place, row in enumerate(rows):
+        told = [row[names.index(name) + 1] for name in by if name in there]
+        code = next((code for code in told if code is not None), "und")
+        limit = thresholds[code] if code in thresholds else thresholds.get("default")
+        assert decision.failing[0, place] == (limit is not None and row[0] < limit)
+        if decision.failing[0, place]:
+            assert decision.threshold[place] == limit
+
+
+def test_a_run_that_does_not_say_by_which_columns_goes_by_the_row() -> None:
+    """A rule as it was stored before; one goes by no column that was measured behind it."""
+    rule = {"name": "r", "measure": "v", "comparison": "<", "thresholds": {"default": 1.0}, "detail": None}
+    names = [["v", "stated_language"], ["language"], ["chosen_language"]]
+    stored = [{"stage": f"s{n}", "columns": names[n], "rules": [rule]} for n in range(2)]
+    stored.append({"stage": "s2", "columns": names[2], "rules": [{**rule, "by": ["chosen_language", "language"]}]})
+    found = [stage.rules[0].by for stage in remembered_stages({"stages": stored})]
+    assert found == [("stated_language",), ("language", "stated_language"), ("chosen_language", "language")]

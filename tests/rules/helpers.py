@@ -95,5 +95,5 @@ def measured(stage: Stage, texts: list[str], languages: list[str]) -> tuple[Meas
 def failing(stage: Stage, text: str, language: str = "en") -> list[str]:
     """Names of the rules that a text fails."""
     result = stage.measure(batch_of([text], [language]))
-    decision = decide(stage.rules(), result.columns, [language])
+    decision = decide(stage.rules(), {"language": pa.array([language]), **result.columns}, 1)
     return [rule.name for rule, fails in zip(stage.rules(), decision.failing[:, 0], strict=True) if fails]

@@ -84,3 +84,14 @@ def test_measures_equal_those_of_the_twin(pairs: list[tuple[str, str]]) -> None:
         if text == "":  # datatrove calls it empty and looks no further; shares of nothing are null
             assert row["character_count"] == 0 and row["duplicate_line_char_ratio"] is None
         assert row == twin
+
+
+def test_without_a_profile_only_the_rules_given_are_on() -> None:
+    stage = GopherRepetition(GopherRepetitionParameters(profile="none", max_duplicate_10gram_chars={"zh": 0.7}))
+    limits = {rule.name: rule.thresholds for rule in stage.rules()}
+    assert limits.pop("duplicate-10gram-chars") == {"zh": 0.7}
+    assert set(limits) == {rule.name for rule in STAGE.rules()} - {"duplicate-10gram-chars"}
+    assert all(limit == {"default": None} for limit in limits.values())
+    written = GopherRepetitionParameters.model_validate_json(stage.parameters.model_dump_json())
+    assert written == stage.parameters
+    assert failing(stage, "", "en") == failing(stage, "x", "en") == []

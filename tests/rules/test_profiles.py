@@ -56,7 +56,7 @@ def test_a_document_is_measured_alike_alone_and_among_others(stage: Stage) -> No
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_no_document_at_all(stage: Stage) -> None:
     result, rows = measured(stage, [], [])
-    assert rows == [] and decide(stage.rules(), result.columns, []).first.size == 0
+    assert rows == [] and decide(stage.rules(), result.columns, 0).first.size == 0
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -70,7 +70,8 @@ def share_kept(stages: list[Stage], texts: list[str], language: str) -> float:
     kept = np.ones(len(texts), bool)
     for stage in stages:
         batch = batch_of(texts, [language] * len(texts))
-        kept &= decide(stage.rules(), stage.measure(batch).columns, batch.languages()).first < 0
+        columns = {"language": batch.column("language"), **stage.measure(batch).columns}
+        kept &= decide(stage.rules(), columns, len(batch)).first < 0
     return float(kept.mean())
 
 

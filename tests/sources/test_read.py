@@ -55,7 +55,7 @@ def verdicts(data: bytes, parameters: ReadParameters) -> list[str | None]:
     batch = Batch(table)
     measured = stage.measure(batch)
     rules = stage.rules()
-    first = decide(rules, measured.columns, ["und"] * len(batch)).first
+    first = decide(rules, measured.columns, len(batch)).first
     return [
         measured.errors[row].error_class if row in measured.errors else rules[rule].name if rule >= 0 else None
         for row, rule in enumerate(first)

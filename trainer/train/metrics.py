@@ -27,9 +27,11 @@ class Voice:
     """
 
     def __init__(
-        self, folder: Path | None, after: int = 0, tensorboard: bool = False, out: TextIO = sys.stdout
-    ) -> None:
-        self._out, self._board = out, None
+        self, folder: Path | None, after: int = 0, tensorboard: bool = False, out: TextIO | None = None
+    ) -> None:  # fmt: skip
+        self._out, self._board = out or sys.stdout, None
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "metrics.jsonl" if folder else None
         if self._file and self._file.exists():
             lines = [line for line in self._file.read_text().splitlines() if _step_of(line) <= after]

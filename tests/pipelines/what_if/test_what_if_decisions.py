@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from curation.errors import InputError
 from pipelines.deduplication.order import _keys
 from pipelines.look import FinishedRun
+from pipelines.remembered import remembered_stages
 from pipelines.what_if.answer import what_if
 from pipelines.what_if.codes import Codes
 from pipelines.what_if.decisions import kept_ids, undetermined_ids
 from pipelines.what_if.ledger_only import decided
 from pipelines.what_if.order import ranks
-from pipelines.what_if.question import ask, remembered_stages
+from pipelines.what_if.question import ask
 from pipelines.what_if.records import Records
 from tests.support.corpus import chinese, english, write_jsonl
 from tests.support.runs import rows, run_recipe, write_recipe
@@ -185,7 +186,7 @@ def test_the_order_is_that_of_deduplication() -> None:
         assert np.argsort(ranks(table, priority)).tolist() == np.argsort(_keys(table, priority), kind="stable").tolist()
 
 
-CODES = Codes(kept=0, exact=1, near=2, unknown=3)
+CODES = Codes(kept=0, exact=1, near=2, unknown=3, dropped={})
 
 
 def greedy(documents: list[int], text: list[int], pairs: set[tuple[int, int]]) -> dict[int, tuple[str, int | None]]:

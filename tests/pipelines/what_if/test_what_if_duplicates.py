@@ -17,7 +17,7 @@ from pipelines.what_if.duplicates import settle_duplicates
 from pipelines.what_if.evidence import Evidence
 
 KEPT, EXACT, NEAR, UNKNOWN, DROPPED = range(5)
-CODES = Codes(KEPT, EXACT, NEAR, UNKNOWN)
+CODES = Codes(KEPT, EXACT, NEAR, UNKNOWN, {})
 Pairs = set[frozenset[int]]
 
 

@@ -1,0 +1,1 @@
+"""From preferences to a policy: reward models, PPO, GRPO and DPO.  Losses and advantages are pure functions."""
