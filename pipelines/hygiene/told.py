@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Line = tuple[str, str]
+ENOUGH = 30
 
 
 def told(summary: Mapping[str, Any]) -> list[Line]:
@@ -54,8 +55,17 @@ def _split(split: Mapping[str, Any]) -> list[Line]:
 
 
 def length_rows(bias: Mapping[str, Any]) -> list[list[str]]:
-    """By language: pairs that stay, how often the longer answer was chosen, and the area under the curve."""
+    """By language: pairs that stay, how often the longer answer was chosen, and the area under the curve.
+
+    Languages of fewer than ``ENOUGH`` pairs are one line without figures: these would say nothing.
+    """
     before, after = bias["before"]["languages"], bias["after"]["languages"]
+    few = [name for name in before if before[name]["pairs"] < ENOUGH]
+    rest = sum(after.get(name, {"pairs": 0})["pairs"] for name in few)
+    return _length_rows(before, after, few) + ([[f"{len(few)} more", _n(rest), "", ""]] if few else [])
+
+
+def _length_rows(before: Mapping[str, Any], after: Mapping[str, Any], few: list[str]) -> list[list[str]]:
     return [
         [
             name,
@@ -65,7 +75,7 @@ def length_rows(bias: Mapping[str, Any]) -> list[list[str]]:
                 for figure in ("accuracy", "auc")
             ),
         ]
-        for name in sorted(before)
+        for name in sorted(set(before) - set(few))
     ]
 
 

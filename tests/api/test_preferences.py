@@ -71,7 +71,7 @@ def test_the_walk(service: Service) -> None:
     assert json.loads(shown["witness_text"])["chosen"] == json.loads(shown["text"])["rejected"]
     stages = [stage["stage"] for stage in service.get(f"/runs/{run['id']}/stages")["items"]]
     assert stages == ["read", "pair", "size", "sketch", "hygiene"]
-    tightened = service.post(f"/runs/{run['id']}/what-if", {"thresholds": {"pair.too-long": 60}}, expect=200)
+    tightened = service.post(f"/runs/{run['id']}/what-if", {"thresholds": {"pair.too-long": 40}}, expect=200)
     assert tightened["kept"]["after"] == 0 and tightened["exact"]
 
     dataset = service.get("/datasets/pairs")
