@@ -42,12 +42,12 @@ def words(text: str) -> list[str]:
 
 # The least role of each operation, decided by people.  A route that is not here fails a test below.
 VIEWER = words("""
-    validate_run list_events list_runs get_run list_attempts list_logs get_funnel get_set list_stages list_rules list_overlap
-    list_measures get_histogram get_breakdown ask_what_if list_documents get_document compare_runs list_trainings
-    list_metrics list_checkpoints preview_policy list_schedules get_schedule list_next_fires list_fires list_datasets
-    get_dataset list_versions get_version get_card get_statistics get_lineage list_files get_file head_file list_rows
-    diff_versions list_pipelines get_pipeline list_revisions get_revision list_sources get_source browse_source
-    get_self get_metrics
+    validate_run list_events list_runs get_run list_attempts list_logs get_funnel get_set list_stages list_rules
+    list_overlap list_measures get_histogram get_breakdown ask_what_if list_documents get_document compare_runs
+    list_trainings list_metrics list_checkpoints preview_policy list_schedules get_schedule list_next_fires
+    list_fires list_datasets get_dataset list_versions get_version get_card get_statistics get_lineage
+    list_files get_file head_file list_rows diff_versions list_pipelines get_pipeline list_revisions
+    get_revision list_sources get_source browse_source get_self get_metrics
 """)  # fmt: skip
 OPERATOR = words("""
     estimate_run submit_run change_run cancel_run pause_run resume_run retry_run fork_run start_training make_schedule

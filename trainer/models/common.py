@@ -110,19 +110,29 @@ def swiglu_width(dim: int) -> int:
 def init_weights(model: nn.Module, seed: int) -> None:
     """Fill every weight, in the order of their names, from ``seed``.
 
-    Matrices are normal with deviation min(0.02, 1/sqrt(fan in)); the outputs of residual branches (modules that carry
-    ``residual_layers``) are divided by sqrt(2 · layers) (GPT-2).  A module with ``reset(generator)`` fills itself.
+    Embeddings are normal with deviation 0.02, matrices with 1/sqrt(fan in) (0.02 for a width of 2,500, and more where
+    0.02 would hardly let a narrow model begin); the outputs of residual branches (see ``residual``) are divided by
+    sqrt(2 · layers), as in GPT-2.  A shared weight is filled once.  A module with ``reset(generator)`` fills itself.
     """
     generator = torch.Generator().manual_seed(seed)
+    filled: set[int] = set()
     for _, module in sorted(model.named_modules()):
         if isinstance(module, Linear | Embedding):
-            fan_in = module.weight.shape[1]
-            deviation = min(0.02, fan_in**-0.5) / math.sqrt(2 * getattr(module, "residual_layers", 0.5))
-            _fill(module.weight, deviation, generator)
+            if id(module.weight) not in filled:
+                _fill(module.weight, _deviation(module), generator)
+            filled.add(id(module.weight))
         elif isinstance(module, RMSNorm):
             nn.init.ones_(module.weight)
         elif hasattr(module, "reset"):
             module.reset(generator)
+
+
+def _deviation(module: Linear | Embedding) -> float:
+    if isinstance(module, Embedding):
+        return 0.02
+    deviation: float = module.weight.shape[1] ** -0.5
+    layers: int | None = getattr(module, "residual_layers", None)
+    return deviation if layers is None else deviation / math.sqrt(2 * layers)
 
 
 def _fill(weight: nn.Parameter, deviation: float, generator: torch.Generator) -> None:
