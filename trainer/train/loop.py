@@ -171,7 +171,8 @@ class Loop:
                 self.voice.progress(self.step, config.steps, self.phase)
             if self.evaluate and (last or (config.evaluate_every and self.step % config.evaluate_every == 0)):
                 evaluation = dict(self.evaluate())
-                self.voice.metrics(self.step, **evaluation)
+                if evaluation:
+                    self.voice.metrics(self.step, **evaluation)
                 pace.forget()
             if last or self._stop or self.step % config.checkpoint_every == 0:
                 self.save(wait=last or self._stop)
@@ -199,7 +200,8 @@ class Loop:
             (loss.total / total + sum(loss.means.values(), torch.zeros((), device=self.device)) * share).backward()
             stats = {"loss": loss.total.detach() / max(weight, 1e-9), **loss.means, **loss.stats}
             for name, value in stats.items():
-                sums[name] = sums.get(name, 0.0) + share * float(value)
+                plain = value.detach() if isinstance(value, Tensor) else value
+                sums[name] = sums.get(name, 0.0) + share * float(plain)
             pace.count(weight, self.objective.flops(batch))
         rate = self.config.optimizer.learning_rate * factor(self.config.schedule, self.step, self.config.steps)
         norm = self.optimizers.step(rate)
