@@ -189,7 +189,7 @@ def test_rows_beyond_the_levels_are_refused() -> None:
 
 @pytest.mark.slow
 def test_a_block_compiles() -> None:
-    model, tokens = model_of(), tokens_of(2, 40, 23)
+    model, tokens = model_of(layers=1), tokens_of(2, 40, 23)
     plain = model(tokens).hidden_BTD
     for block in model.blocks:
         block.compile(fullgraph=True)
