@@ -155,20 +155,29 @@ def test_trees_of_documents_side_by_side_do_not_mix() -> None:
 @quick
 @given(st.integers(0, 99), st.sampled_from([2, 4, 8]), st.integers(1, 3))
 def test_parents_made_from_children_are_made_from_tokens(seed: int, pairs: int, doublings: int) -> None:
-    chunks = 1 << doublings
-    k, v, scores = noise(chunks, 3, 8, 5, seed=seed), noise(chunks, 3, 8, 5, seed=seed + 1), noise(chunks, 3, 8, seed=9)
-    made = leaves(k, v, scores, pairs)
+    chunks, half = 1 << doublings, pairs // 2
+    k, v = noise(chunks, 3, 8, 5, seed=seed), noise(chunks, 3, 8, 5, seed=seed + 1)
+    weights = torch.nn.functional.logsigmoid(3 * noise(chunks, 3, 8, seed=9))
+    made = leaves(k, v, weights, pairs)
     while len(made.keys_HmK) > 1:
         made = merge(Nodes(*(x[0::2] for x in made)), Nodes(*(x[1::2] for x in made)))
-    run, half = 8 * chunks // (pairs // 2), pairs // 2
-    span_k, span_scores = k.transpose(0, 1).flatten(1, 2), scores.transpose(0, 1).flatten(1)
-    pooled = span_k.unflatten(1, (half, run)).mean(2)
-    torch.testing.assert_close(made.keys_HmK[0, :, :half], pooled, rtol=0, atol=1e-14)
-    best = span_scores.topk(half)
-    assert torch.equal(made.scores_HP[0].sort(-1, descending=True).values, best.values)
-    order = made.scores_HP[0].argsort(-1, descending=True)
-    selected = made.keys_HmK[0, :, half:].gather(1, order[..., None].expand(-1, -1, 5))
-    assert torch.equal(selected, span_k.gather(1, best.indices[..., None].expand(-1, -1, 5)))
+    (keys,), (values,), (logs,) = made
+    span_k, span_v, span_w = k.transpose(0, 1).flatten(1, 2), v.transpose(0, 1).flatten(1, 2), weights.transpose(0, 1)
+    span_w = span_w.flatten(1).exp()
+    runs = span_w.unflatten(1, (half, -1))
+    torch.testing.assert_close(logs[:, :half].exp(), runs.sum(2), rtol=0, atol=1e-13)
+    for ours, span in ((keys, span_k), (values, span_v)):
+        means = (span.unflatten(1, (half, -1)) * runs[..., None]).sum(2) / runs.sum(2, keepdim=True)
+        torch.testing.assert_close(ours[:, :half], means, rtol=0, atol=1e-13)
+        best = span_w.topk(half).indices[..., None].expand(-1, -1, 5)
+        order = logs[:, half:].argsort(-1, descending=True)[..., None].expand(-1, -1, 5)
+        assert torch.equal(ours[:, half:].gather(1, order), span.gather(1, best))
+
+
+def test_a_node_of_weights_that_vanish_is_finite() -> None:
+    k = noise(2, 3, 8, 5)
+    made = merge(*(Nodes(*(x[i : i + 1] for x in leaves(k, k, torch.full((2, 3, 8), -1e6), 4))) for i in range(2)))
+    assert all(x.isfinite().all() for x in made)
 
 
 def test_the_running_mean_is_exact_and_stays_in_its_window() -> None:

@@ -1,22 +1,24 @@
 """Summaries of finished chunks in Fenwick trees: what a node is, how parents are made, and which nodes a chunk sees.
 
-Shapes: B batch rows, N chunks of a row, G = B·N, H heads, C tokens of a chunk, m pairs of a node, P = m/2, K head
-width, M nodes of a level, L levels.
+Shapes: B batch rows, N chunks of a row, G = B·N, H heads, C tokens of a chunk, n tokens or pairs, m pairs of a node, K
+head width, M nodes of a level, L levels.
 
-A node of level b stands for 2^b consecutive chunks of one document with m pairs of key and value per head: P **pooled**
-ones, means of equal runs of its tokens, and P **selected** ones, the tokens with the highest score, as they are.  A
-parent comes from two children alone: neighbouring means are averaged, and the best of the best are the best.  A chunk
+Every token has a weight in (0, 1), per head.  A node of level b stands for 2^b consecutive chunks of one document with
+m pairs of key and value per head: half of them **pooled**, weighted means of equal runs of its tokens that weigh what
+their tokens weigh together; and half **selected**, the tokens of the greatest weight, as they are.  The logarithm of a
+pair's weight is added to its logit, so that a pooled pair attracts like the tokens it stands for.  Through it weights
+are learned: the pooled half teaches them of every token, the selected half profits.
+
+A parent comes from two children alone: the mean of means is a mean, and the best of the best are the best.  A chunk
 that has r finished chunks before it sees one node for every bit set in r (Fenwick, 1994): at most log2 of them, and
 together they cover those r chunks.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 ABSENT = -1000.0
@@ -29,49 +31,46 @@ class Nodes(NamedTuple):
     keys_HmK: Tensor
     """(…, H, m, K), without positions."""
     values_HmK: Tensor
-    scores_HP: Tensor
-    """Of the selected pairs, in fp32 at least."""
+    weights_Hm: Tensor
+    """Logarithms, in fp32 at least."""
 
     def take(self, index: Tensor) -> Nodes:
         """Nodes by number along the first dimension."""
         return Nodes(*(x.index_select(0, index) for x in self))
 
 
-def leaves(k_GHCK: Tensor, v_GHCK: Tensor, scores_GHC: Tensor, pairs: int) -> Nodes:
-    """The node of each chunk."""
-    best = scores_GHC.topk(pairs // 2, dim=-1, sorted=False)
-    keys, values = (torch.cat((_means(x, pairs // 2), _pick(x, best.indices)), -2) for x in (k_GHCK, v_GHCK))
-    return Nodes(keys, values, best.values)
+def leaves(k_GHCK: Tensor, v_GHCK: Tensor, weights_GHC: Tensor, pairs: int) -> Nodes:
+    """The node of each chunk; ``weights_GHC`` are logarithms."""
+    tokens = Nodes(k_GHCK, v_GHCK, weights_GHC)
+    return _joined(_pool(tokens, pairs // 2), _select(tokens, pairs // 2))
 
 
 def merge(left: Nodes, right: Nodes) -> Nodes:
     """The parents of neighbours."""
-    half = left.scores_HP.shape[-1]
-    best = torch.cat((left.scores_HP, right.scores_HP), -1).topk(half, dim=-1, sorted=False)
-    parts = []
-    for x, y in ((left.keys_HmK, right.keys_HmK), (left.values_HmK, right.values_HmK)):
-        pooled = torch.cat((x[..., :half, :], y[..., :half, :]), -2)
-        selected = torch.cat((x[..., half:, :], y[..., half:, :]), -2)
-        parts.append(torch.cat((_means(pooled, half), _pick(selected, best.indices)), -2))
-    return Nodes(parts[0], parts[1], best.values)
+    half = left.weights_Hm.shape[-1] // 2
+    pooled = _joined(*(Nodes(*(x[:, :, :half] for x in node)) for node in (left, right)))
+    selected = _joined(*(Nodes(*(x[:, :, half:] for x in node)) for node in (left, right)))
+    return _joined(_pool(pooled, half), _select(selected, half))
 
 
-def biases(nodes: Nodes, tokens: int) -> Tensor:
-    """Logit biases (…, H, m) of nodes that stand for ``tokens`` tokens each.
-
-    A mean weighs like the tokens it stands for; a selected token by how sure the score is, which is how the score
-    learns.
-    """
-    run = torch.full_like(nodes.scores_HP, math.log(tokens / nodes.scores_HP.shape[-1]))
-    return torch.cat((run, F.logsigmoid(nodes.scores_HP)), -1)
+def _pool(given: Nodes, runs: int) -> Nodes:
+    """Weighted means of ``runs`` equal runs of what is given."""
+    parts = given.weights_Hm.unflatten(-1, (runs, -1))
+    shares = parts.softmax(-1).to(given.keys_HmK.dtype)[..., None]
+    keys, values = ((x.unflatten(-2, (runs, -1)) * shares).sum(-2) for x in given[:2])
+    return Nodes(keys, values, parts.logsumexp(-1))
 
 
-def _means(x_nK: Tensor, runs: int) -> Tensor:
-    return x_nK.unflatten(-2, (runs, -1)).mean(-2)
+def _select(given: Nodes, count: int) -> Nodes:
+    """The ``count`` of greatest weight."""
+    best = given.weights_Hm.topk(count, dim=-1, sorted=False)
+    index = best.indices[..., None].expand(*best.indices.shape, given.keys_HmK.shape[-1])
+    return Nodes(given.keys_HmK.gather(-2, index), given.values_HmK.gather(-2, index), best.values)
 
 
-def _pick(x_nK: Tensor, index_P: Tensor) -> Tensor:
-    return x_nK.gather(-2, index_P[..., None].expand(*index_P.shape, x_nK.shape[-1]))
+def _joined(first: Nodes, second: Nodes) -> Nodes:
+    """The pairs of both (M, H, m, …)."""
+    return Nodes(*(torch.cat((x, y), 2) for x, y in zip(first, second, strict=True)))
 
 
 class Forest(NamedTuple):

@@ -9,7 +9,7 @@ For a token t of chunk i, per head:
    also over the chunk before (Dai et al., 2019, Transformer-XL, arXiv 1901.02860).
 2. **Global**: softmax attention, without positions, over the pairs of the Fenwick nodes that cover the finished chunks
    of the document before chunk i (``trainer.models.fenwick``), plus one learned null pair.  Level embeddings are
-   added to the keys, and the pairs' biases to the logits.
+   added to the keys, and the logarithms of the pairs' weights to the logits; a token weighs sigmoid(u·k).
 3. **Gate**: g = sigmoid(W·p + b), one per head, where p is the mean of the local output from the start of the chunk up
    to t.  (The mean over the whole chunk would look ahead.)  The result is g·local + (1 - g)·global.
 
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn.attention.bias import causal_lower_right
 
 from trainer.models.common import Linear, positions_within, rotary_tables, rotate
-from trainer.models.fenwick import ABSENT, Forest, Nodes, biases, forest, leaves
+from trainer.models.fenwick import ABSENT, Forest, Nodes, forest, leaves
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
         self.gate_bias_H = nn.Parameter(torch.empty(heads))
 
     def reset(self, generator: torch.Generator) -> None:
-        """Fresh values of what is no matrix: scores of order one, a null pair and levels without an opinion."""
+        """Fresh values of what is no matrix: weights around 1/2, a null pair and levels without an opinion."""
         for weight in (self.level_LHK, self.null_key_HK, self.null_value_HK, self.gate_bias_H):
             nn.init.zeros_(weight)
         with torch.no_grad():
@@ -214,7 +214,7 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
 
         levels: list[Nodes] = []
         if layout.forest.levels:
-            levels = layout.forest.grow(leaves(k_GHCK, v_GHCK, self.score(k_GHCK), self.pairs))
+            levels = layout.forest.grow(leaves(k_GHCK, v_GHCK, self.weigh(k_GHCK), self.pairs))
         global_GHCK = self._global(q_GHCK, levels, layout, skip_G)
         mixed_GHCK = torch.lerp(global_GHCK, local_GHCK, of_heads(gate_GCH, local_GHCK.dtype))
         if skip_G is not None:
@@ -227,10 +227,10 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
         projected = (project(x_BTD) for project in (self.query, self.key, self.value))
         return tuple(x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in projected)
 
-    def score(self, k_GHCK: Tensor) -> Tensor:
-        """How much each token wants to be selected (G, H, C), in fp32 at least."""
+    def weigh(self, k_GHCK: Tensor) -> Tensor:
+        """Logarithms of the tokens' weights sigmoid(u·k), (G, H, C), in fp32 at least."""
         scores_GHC1 = k_GHCK @ self.score_HK1.to(k_GHCK.dtype)
-        return scores_GHC1.squeeze(-1).to(torch.promote_types(k_GHCK.dtype, torch.float32))
+        return F.logsigmoid(scores_GHC1.squeeze(-1).to(torch.promote_types(k_GHCK.dtype, torch.float32)))
 
     def _local(self, q_GHCK: Tensor, k_GHCK: Tensor, v_GHCK: Tensor, layout: Layout) -> Tensor:
         """Attention inside the chunk, and to the one before where there is memory."""
@@ -286,7 +286,7 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
         return gathered[0], gathered[1]
 
     def look(self, q_GHCK: Tensor, keys_GHJX: Tensor, values_GHJX: Tensor) -> Tensor:
-        """Attention with the biases that the last two places of a key carry (see ``pairs_of``)."""
+        """Attention with the logarithms of weights that the last two places of a key carry (see ``pairs_of``)."""
         coordinate = torch.full_like(q_GHCK[..., :2], _unit(self.head_width))
         q_GHCX = torch.cat((q_GHCK, coordinate), -1)
         seen = F.scaled_dot_product_attention(q_GHCX, keys_GHJX, values_GHJX, scale=self.head_width**-0.5)
@@ -295,13 +295,13 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
     def pairs_of(self, nodes: Nodes, level: int) -> tuple[Tensor, Tensor]:
         """Keys and values (…, H, m, X) of nodes.
 
-        A bias is one more coordinate of the key, against a constant one of the query: no mask is needed, and every
-        fused kernel gives its gradient.  A second one holds what rounding took from the first.
+        The logarithm of a pair's weight is one more coordinate of its key, against a constant one of the query: no mask
+        is needed, and every fused kernel gives its gradient.  A second one holds what rounding took from the first.
         """
         dtype = nodes.keys_HmK.dtype
-        weight = biases(nodes, self.chunk << level) * (self.head_width**0.5 / _unit(self.head_width))
-        high = weight.to(dtype)
-        coordinates = torch.stack((high, (weight - high).to(dtype)), -1)
+        weights = nodes.weights_Hm * (self.head_width**0.5 / _unit(self.head_width))
+        high = weights.to(dtype)
+        coordinates = torch.stack((high, (weights - high).to(dtype)), -1)
         keys = nodes.keys_HmK + self.level_LHK[level, :, None].to(dtype)
         return torch.cat((keys, coordinates), -1), F.pad(nodes.values_HmK, (0, 2))
 
@@ -328,5 +328,5 @@ def of_heads(gate_GCH: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _unit(head_width: int) -> float:
-    """The query's coordinate against a key's bias: near sqrt K, and exact in every type."""
+    """The query's coordinate against the weight's: near sqrt K, and exact in every type."""
     return float(2 ** round(math.log2(head_width) / 2))

@@ -41,7 +41,7 @@ class LayerState:
     """Mean gate at the end of the chunk before."""
     node_keys_BLHmK: Tensor
     node_values_BLHmK: Tensor
-    node_scores_BLHP: Tensor
+    node_weights_BLHm: Tensor
     pair_keys_BHJX: Tensor
     """The null pair and the pairs of the nodes, or absent ones, as they are looked at."""
     pair_values_BHJX: Tensor
@@ -73,7 +73,7 @@ def empty_state(
         zeros(dtype=wide),
         zeros(levels, heads, pairs, width),
         zeros(levels, heads, pairs, width),
-        zeros(levels, heads, pairs // 2, dtype=wide),
+        zeros(levels, heads, pairs, dtype=wide),
         *looked_at,
     )
 
@@ -276,7 +276,7 @@ def _close(attention: GatedChunkAttention, state: LayerState, step: Step) -> Non
     chunk, before = attention.chunk, attention.chunk if attention.memory else 0
     rows = torch.tensor(step.full, device=state.gate_B.device)
     keys_RHCK, values_RHCK = state.keys_BHCK[rows, :, :chunk], state.values_BHJK[rows, :, before : before + chunk]
-    nodes = leaves(keys_RHCK, values_RHCK, attention.score(keys_RHCK), attention.pairs)
+    nodes = leaves(keys_RHCK, values_RHCK, attention.weigh(keys_RHCK), attention.pairs)
     _count_up(attention, state, nodes, rows, step.finished)
     state.gate_B[rows] = _gate(attention, state.gate_sum_BH[rows] / chunk).mean(-1)
     state.gate_sum_BH[rows] = 0
@@ -299,14 +299,14 @@ def _count_up(
             return
         rows, finished = rows[go], [number for number, up in zip(finished, carry, strict=True) if up]
         at = (rows, level)
-        left = Nodes(state.node_keys_BLHmK[at], state.node_values_BLHmK[at], state.node_scores_BLHP[at])
+        left = Nodes(state.node_keys_BLHmK[at], state.node_values_BLHmK[at], state.node_weights_BLHm[at])
         nodes = merge(left, nodes.take(go))
         _clear(attention, state, rows, level)
 
 
 def _place(attention: GatedChunkAttention, state: LayerState, nodes: Nodes, rows: Tensor, level: int) -> None:
     """Make ``nodes`` the nodes of a level."""
-    for x, new in zip((state.node_keys_BLHmK, state.node_values_BLHmK, state.node_scores_BLHP), nodes, strict=True):
+    for x, new in zip((state.node_keys_BLHmK, state.node_values_BLHmK, state.node_weights_BLHm), nodes, strict=True):
         x[rows, level] = new
     for x, new in zip((state.pair_keys_BHJX, state.pair_values_BHJX), attention.pairs_of(nodes, level), strict=True):
         x[rows, :, _pairs_at(attention, level)] = new

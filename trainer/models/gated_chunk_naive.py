@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.models.gated_chunk import GatedChunkAttention
@@ -73,16 +72,18 @@ def spans(chunks: int) -> list[tuple[int, int]]:
 
 
 def _node(attention: GatedChunkAttention, head: int, k_TK: Tensor, v_TK: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Key, value and bias of the pairs that stand for a span of tokens."""
+    """Key, value and logarithm of the weight of the pairs that stand for a span of tokens."""
     half = attention.pairs // 2
     run = len(k_TK) // half
-    pooled = [
-        (k_TK[i * run : (i + 1) * run].mean(0), v_TK[i * run : (i + 1) * run].mean(0), k_TK.new_tensor(math.log(run)))
-        for i in range(half)
-    ]
-    scores = [k @ attention.score_HK1[head, :, 0] for k in k_TK]
-    best = sorted(range(len(scores)), key=lambda s: -scores[s].item())[:half]
-    return pooled + [(k_TK[s], v_TK[s], F.logsigmoid(scores[s])) for s in best]
+    weights_T = torch.stack([torch.sigmoid(k @ attention.score_HK1[head, :, 0]) for k in k_TK])
+    pooled = []
+    for i in range(half):
+        tokens = range(i * run, (i + 1) * run)
+        total = torch.stack([weights_T[s] for s in tokens]).sum()
+        key, value = (torch.stack([weights_T[s] * x_TK[s] for s in tokens]).sum(0) / total for x_TK in (k_TK, v_TK))
+        pooled.append((key, value, total.log()))
+    best = sorted(range(len(k_TK)), key=lambda s: -weights_T[s].item())[:half]
+    return pooled + [(k_TK[s], v_TK[s], weights_T[s].log()) for s in best]
 
 
 def _turn(x_K: Tensor, position: int, base: float) -> Tensor:

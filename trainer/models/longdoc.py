@@ -94,7 +94,7 @@ class LongDocConfig(Checked):
         """
         pairs = self._pairs_full(tokens, context) if full else self._pairs(context + tokens) - self._pairs(context)
         paid = self.padded(tokens) if full and not context else tokens
-        scored = paid if context + tokens > self.chunk else 0  # by their nodes' scores
+        scored = paid if context + tokens > self.chunk else 0  # for their nodes
         return 2 * paid * self.width * (4 * self.width + self.heads) + 2 * scored * self.width + 4 * pairs
 
     def flops(self, tokens: int, context: int = 0, *, full: bool = False) -> int:
@@ -114,7 +114,7 @@ class LongDocConfig(Checked):
         nodes = levels * self.pairs
         looked_at = 2 * (1 + nodes) * (self.width + 2 * self.heads)
         narrow = self.width * (2 * places + self.chunk + 1 + 2 * nodes) + looked_at
-        sums = self.heads + 1 + self.heads * nodes // 2
+        sums = self.heads + 1 + self.heads * nodes
         return self.layers * int(narrow * dtype.itemsize + sums * wide)
 
     def levels_for(self, tokens: int) -> int:
