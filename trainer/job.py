@@ -2,112 +2,121 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from trainer.config import from_dict
 from trainer.errors import ConfigError
-from trainer.ranges import POSITIVE, Checked, Range
-from trainer.stages.direct import DirectConfig
-from trainer.stages.reward import RewardConfig
-from trainer.train.loop import LoopConfig
-
-Stage = Literal["pretrain", "sft", "reward", "dpo"]
-KINDS: dict[str, str] = {"pretrain": "corpus", "sft": "instructions", "reward": "preferences", "dpo": "preferences"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerConfig(Checked):
-    """The tokenizer of a model that starts from nothing.
-
-    Attributes:
-        kind: bytes as they are, or byte pairs fitted on the datasets of this training.
-        size: of a fitted vocabulary, special tokens not counted.
-    """
-
-    kind: Literal["bytes", "bpe"] = "bpe"
-    size: int = field(default=16384, metadata={"limit": Range(256, 1 << 20)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(Checked):
-    """How datasets become batches.
-
-    Attributes:
-        tokens: of a row, or the longest pair.
-        rows: of a batch: packed rows, or rankings.
-        held_out: share that is held out where the dataset does not say.
-        weights: by ``language`` and ``domain``: how often documents of a group are seen for once that others are.
-        evaluation_batches: of what is held out.
-        check_digests: read all files once more to see that they are what was published.
-    """
-
-    tokens: int = field(default=1024, metadata={"limit": POSITIVE})
-    rows: int = field(default=8, metadata={"limit": POSITIVE})
-    held_out: float = field(default=0.01, metadata={"limit": Range(0, 0.9, "a share")})
-    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    evaluation_batches: int = field(default=50, metadata={"limit": POSITIVE})
-    check_digests: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobConfig(Checked):
-    """Everything that a training may be told.
-
-    Attributes:
-        stage: what is trained.
-        model: ``family`` and fields of its configuration, for a model that starts from nothing.
-        start: folder of the model to start from.
-        tokenizer, data, loop: see there.
-        reward, dpo: of these stages.
-    """
-
-    stage: Stage
-    model: Mapping[str, Any] | None = None
-    start: str | None = None
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    reward: RewardConfig = field(default_factory=RewardConfig)
-    dpo: DirectConfig = field(default_factory=DirectConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.model is None) == (self.start is None):
-            raise ConfigError("/model", "give 'model' for one that starts from nothing, or 'start' to go on from one")
-        if self.stage == "dpo" and self.start is None:
-            raise ConfigError("/start", "direct preference optimization starts from a model that was tuned")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A checked job.
+    """A job whose configuration its task has yet to check.
 
     Attributes:
+        task: what to do; see ``trainer.tasks``.
         datasets: as given: name, version, role, location, manifest_digest.
-        config: checked.
+        models: as given: role, name, version, location, digest.
+        config: of the task.
         output: folder.
     """
 
+    task: str
     datasets: tuple[Mapping[str, Any], ...]
-    config: JobConfig
+    models: tuple[Mapping[str, Any], ...]
+    config: Mapping[str, Any]
     output: Path
+
+    def model(self, role: str) -> Mapping[str, Any] | None:
+        """The model that was given for ``role``.
+
+        Raises:
+            ConfigError: there are several.
+        """
+        found = [(place, model) for place, model in enumerate(self.models) if model["role"] == role]
+        if len(found) > 1:
+            raise ConfigError(f"/models/{found[1][0]}/role", f"there is a model for {role!r} already")
+        return found[0][1] if found else None
+
+    def needed_model(self, role: str) -> Mapping[str, Any]:
+        """``model(role)``, which this task cannot do without.
+
+        Raises:
+            ConfigError: it was not given, or several were.
+        """
+        found = self.model(role)
+        if found is None:
+            raise ConfigError("/models", f"{self.task} needs a model with the role {role!r}")
+        return found
+
+    def check_roles(self, known: tuple[str, ...]) -> None:
+        """Refuse models that nobody would look at.
+
+        Raises:
+            ConfigError: for the first of another role.
+        """
+        for place, model in enumerate(self.models):
+            if model["role"] not in known:
+                what = f"models with the roles {', '.join(known)}" if known else "no models"
+                raise ConfigError(f"/models/{place}/role", f"{model['role']!r}: {self.task} takes {what} here")
+
+    def needed_datasets(self) -> tuple[Mapping[str, Any], ...]:
+        """The datasets, of which there must be one at least.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not self.datasets:
+            raise ConfigError("/datasets", f"{self.task} needs at least one dataset version")
+        return self.datasets
+
+
+def origin(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What is remembered of a dataset or model that was given; no place, which may move."""
+    return {name: entry.get(name) for name in ("role", "name", "version", "manifest_digest", "digest") if name in entry}
 
 
 def read_job(plain: Mapping[str, Any]) -> Job:
-    """Check a job.
+    """A job from parsed JSON.
 
     Raises:
         ConfigError: naming the field.
     """
-    datasets = plain.get("datasets")
-    if not isinstance(datasets, list) or not datasets:
-        raise ConfigError("/datasets", "a training needs at least one dataset version")
-    for at, dataset in enumerate(datasets):
-        if not isinstance(dataset, Mapping) or "location" not in dataset:
-            raise ConfigError(f"/datasets/{at}/location", "a dataset has a location")
+    known = ("task", "datasets", "models", "config", "output")
+    for name in plain:
+        if name not in known:
+            raise ConfigError(f"/{name}", f"there is no such field; a job has {', '.join(known)}")
     if not isinstance(plain.get("output"), str):
         raise ConfigError("/output", "the folder to write to is missing")
-    return Job(tuple(datasets), from_dict(JobConfig, plain.get("config", {}), "/config"), Path(plain["output"]))
+    config = plain.get("config", {})
+    if not isinstance(config, Mapping):
+        raise ConfigError("/config", "this is no object")
+    models = tuple({"role": "model", **model} for model in _entries(plain, "models"))
+    return Job(str(plain.get("task", "train")), _entries(plain, "datasets"), models, config, Path(plain["output"]))
+
+
+def _entries(plain: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], ...]:
+    entries = plain.get(name, [])
+    if not isinstance(entries, list):
+        raise ConfigError(f"/{name}", "this is no list")
+    for at, entry in enumerate(entries):
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("location"), str):
+            raise ConfigError(f"/{name}/{at}/location", "the location is missing")
+    return tuple(entries)
+
+
+def read_job_file(path: Path) -> Job:
+    """A job from a file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        plain = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError("", f"{path} is no job that can be read: {error}") from None
+    if not isinstance(plain, Mapping):
+        raise ConfigError("", f"{path}: a job is an object with task, datasets, models, config, output")
+    return read_job(plain)

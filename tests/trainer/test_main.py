@@ -47,11 +47,13 @@ def job(folder: Path, dataset: Path, stage: str, **config: Any) -> Path:
     loop = {"steps": 60, "log_every": 20, "checkpoint_every": 20, "optimizer": {"learning_rate": 0.01}} | config.pop(
         "loop", {}
     )
+    start = config.pop("start", None)
     given = {"stage": stage, "tokenizer": {"kind": "bytes"}, "data": {"tokens": 64, "rows": 8}, "loop": loop, **config}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "job.json"
     plain = {
         "datasets": [{"name": "d", "version": 1, "location": str(dataset)}],
+        "models": [{"role": "start", "name": "m", "version": 1, "location": start}] if start else [],
         "config": given,
         "output": str(folder / "model"),
     }
@@ -73,7 +75,7 @@ def test_from_pages_to_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["--job", str(job(tmp_path / "2", chats, "sft", start=str(base)))]) == 0
     assert said(capsys, "result")[0]["held_out_loss"] < 2.0
     tuned = tmp_path / "2" / "model" / "final"
-    assert load_model(tuned).facts["start"] == str(base)
+    assert load_model(tuned).facts["models"] == [{"role": "start", "name": "m", "version": 1}]
     pairs = published(tmp_path / "pairs", "reward")
     assert main(["--job", str(job(tmp_path / "3", pairs, "dpo", start=str(tuned)))]) == 0
     metrics = said(capsys, "metrics")

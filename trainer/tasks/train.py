@@ -1,0 +1,205 @@
+"""Training: datasets and, perhaps, a model to a model, by stages (``trainer.stages``)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from trainer.config import digest
+from trainer.data.batches import Packed
+from trainer.data.dataset import Dataset, open_dataset
+from trainer.data.documents import Documents
+from trainer.data.encode import encoded
+from trainer.data.pairs import Pairs
+from trainer.data.tokenizer import ByteTokenizer, Vocabulary, fit
+from trainer.errors import ConfigError
+from trainer.job import Job, origin
+from trainer.model_folder import Model, open_model, save_model
+from trainer.models import build
+from trainer.models.heads import ScalarHead
+from trainer.ranges import POSITIVE, Checked, Range
+from trainer.stages.direct import Direct, DirectConfig
+from trainer.stages.language import NextToken, perplexity
+from trainer.stages.reward import Ranking, RewardConfig, calibration
+from trainer.train.device import be_deterministic, compute_type, pick_device, save_memory
+from trainer.train.loop import Loop, LoopConfig, Objective, Source
+
+Stage = Literal["pretrain", "sft", "reward", "dpo"]
+KINDS: dict[str, str] = {"pretrain": "corpus", "sft": "instructions", "reward": "preferences", "dpo": "preferences"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig(Checked):
+    """The tokenizer of a model that starts from nothing.
+
+    Attributes:
+        kind: bytes as they are, or byte pairs fitted on the datasets of this training.
+        size: of a fitted vocabulary, special tokens not counted.
+    """
+
+    kind: Literal["bytes", "bpe"] = "bpe"
+    size: int = field(default=16384, metadata={"limit": Range(256, 1 << 20)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Checked):
+    """How datasets become batches.
+
+    Attributes:
+        tokens: of a row, or the longest pair.
+        rows: of a batch: packed rows, or rankings.
+        held_out: share that is held out where the dataset does not say.
+        weights: by ``language`` and ``domain``: how often documents of a group are seen for once that others are.
+        evaluation_batches: of what is held out.
+        check_digests: read all files once more to see that they are what was published.
+    """
+
+    tokens: int = field(default=1024, metadata={"limit": POSITIVE})
+    rows: int = field(default=8, metadata={"limit": POSITIVE})
+    held_out: float = field(default=0.01, metadata={"limit": Range(0, 0.9, "a share")})
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    evaluation_batches: int = field(default=50, metadata={"limit": POSITIVE})
+    check_digests: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Checked):
+    """Everything that a training may be told.
+
+    Attributes:
+        stage: what is trained.
+        model: ``family`` and fields of its configuration, for a model that starts from nothing; else the job has a
+            model with the role ``start``.
+        tokenizer, data, loop: see there.
+        reward, dpo: of these stages.
+    """
+
+    stage: Stage
+    model: Mapping[str, Any] | None = None
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    dpo: DirectConfig = field(default_factory=DirectConfig)
+
+
+def run(job: Job, config: Config) -> Mapping[str, Any]:
+    """Train, and write the model to ``final``."""
+    _check(job, config)
+    be_deterministic(config.loop.deterministic)
+    torch.manual_seed(config.loop.seed)
+    kind = KINDS[config.stage]
+    datasets = [
+        open_dataset(d["location"], kind, d.get("manifest_digest"), config.data.check_digests)
+        for d in job.needed_datasets()
+    ]
+    model = _model(job, config, datasets)
+    documents = Documents([encoded(d, model.tokenizer, job.output / "tokens") for d in datasets], config.data.held_out)
+    device = pick_device(config.loop.device)
+    module = model.module.to(device)
+    trunk = module.trunk if isinstance(module, ScalarHead) else module
+    save_memory(trunk.blocks, config.loop.recompute)
+    if config.loop.compile:
+        for block in trunk.blocks:
+            block.compile()
+    objective, source, evaluate = _stage(config, model, documents, device)
+    identity = {
+        "config": digest(config),
+        "datasets": [d.manifest_digest for d in datasets],
+        "tokenizer": model.tokenizer.identity,
+    }
+    loop = Loop(config.loop, {"model": module}, objective, source, job.output, identity, device, evaluate, config.stage)
+    loop.voice.log(
+        f"{config.stage}: {len(documents.train()):,} entries, {len(documents.held_out()):,} held out, {device}"
+    )
+    figures = loop.run()
+    facts = {
+        "stage": config.stage, "steps": loop.step, "figures": figures,
+        "models": [origin(one) for one in job.models], "datasets": [origin(one) for one in job.datasets],
+    }  # fmt: skip
+    found = save_model(job.output / "final", Model(model.kind, model.settings, module, model.tokenizer, facts))
+    return {"model": "final", "digest": found, "stage": config.stage, "steps": loop.step, **figures}
+
+
+def _check(job: Job, config: Config) -> None:
+    start = job.model("start")
+    job.check_roles(("start",))
+    if (config.model is None) == (start is None):
+        raise ConfigError(
+            "/config/model",
+            "give 'model' for one that starts from nothing, or a model with the role 'start' to go on from one",
+        )
+    if config.stage == "dpo" and start is None:
+        raise ConfigError("/models", "direct preference optimization starts from a model that was tuned; role 'start'")
+
+
+def _model(job: Job, config: Config, datasets: list[Dataset]) -> Model:
+    """The model to train: a fresh one with its tokenizer, or the one to start from."""
+    entry = job.model("start")
+    if entry is not None:
+        start = open_model(entry)
+        if config.stage == "reward" and start.kind == "language":
+            return Model("reward", start.settings, ScalarHead(start.module, config.loop.seed), start.tokenizer, {})
+        if config.stage != "reward" and start.kind == "reward":
+            raise ConfigError("/models", f"'start' is a reward model; {config.stage} starts from a language model")
+        return start
+    assert config.model is not None
+    tokenizer = _tokenizer(config.tokenizer, datasets)
+    settings = {**config.model, "vocab": tokenizer.size}
+    try:
+        module: nn.Module = build(settings, config.loop.seed)
+    except ConfigError as error:
+        raise error.under("/config/model") from None
+    if config.stage == "reward":
+        return Model("reward", settings, ScalarHead(module, config.loop.seed), tokenizer, {})
+    return Model("language", settings, module, tokenizer, {})
+
+
+def _tokenizer(config: TokenizerConfig, datasets: list[Dataset]) -> Vocabulary:
+    if config.kind == "bytes":
+        return ByteTokenizer()
+    return fit((text for dataset in datasets for text in dataset.texts()), config.size)
+
+
+def _stage(
+    config: Config, model: Model, documents: Documents, device: torch.device
+) -> tuple[Objective, Source, Callable[[], Mapping[str, float]]]:
+    module = model.module
+    dtype, seed = compute_type(config.loop.precision), config.loop.seed
+    chunk = getattr((module.trunk if isinstance(module, ScalarHead) else module).config, "chunk", None)
+    data, padding = config.data, model.tokenizer.pad
+    rows, out = documents.train(), documents.held_out()
+    if config.stage in ("pretrain", "sft"):
+        shape: dict[str, Any] = {"rows": data.rows, "tokens": data.tokens, "chunk": chunk, "padding": padding}
+        source = Packed(documents, documents.mixture(rows, seed, data.weights or None), **shape)
+        objective = NextToken(module, device, dtype)
+
+        def held_out() -> Mapping[str, float]:
+            if not len(out):
+                return {}
+            return perplexity(objective, Packed(documents, documents.mixture(out, seed), **shape, epochs=1),
+                              data.evaluation_batches)  # fmt: skip
+
+        return objective, source, held_out
+    more: dict[str, Any] = {
+        "groups": data.rows,
+        "tokens": data.tokens,
+        "padding": padding,
+        "seed": seed,
+        "multiple": chunk or 8,
+    }
+    pairs = Pairs(documents, rows, grouped=config.stage == "reward", **more)
+    if config.stage == "dpo":
+        return Direct(module, copy.deepcopy(module), config.dpo, device, dtype), pairs, dict
+    assert isinstance(module, ScalarHead)
+    ranking = Ranking(module, config.reward, device, dtype)
+
+    def calibrated() -> Mapping[str, float]:
+        return calibration(ranking.differences(Pairs(documents, out, epochs=1, **more))[0]) if len(out) else {}
+
+    return ranking, pairs, calibrated
