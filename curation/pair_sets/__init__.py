@@ -5,7 +5,6 @@ of use: :mod:`~curation.pair_sets.clusters` (which prompts, and which responses,
 :mod:`~curation.pair_sets.conflicts` (repeated pairs and pairs with the labels swapped),
 :mod:`~curation.pair_sets.cycles` (contradictions along three responses or more, among the pairs that the step
 before left), :mod:`~curation.pair_sets.length_bias`, :mod:`~curation.pair_sets.split`.
-:mod:`~curation.pair_sets.rankings` and :mod:`~curation.pair_sets.agreement` only report.
 
 Who owns what.  Two responses to prompts of one cluster are a *comparison*.  If its pairs point both ways, they are
 the affair of conflicts; cycles are looked for among comparisons that point one way once conflicts are settled.  So no

@@ -15,7 +15,6 @@ from curation.pair_sets.conflicts import find_conflicts
 from curation.pair_sets.cycles import find_cycles
 from curation.pair_sets.length_bias import Lengths, balance, length_bias
 from curation.pair_sets.pairs import PairSet, Responses
-from curation.pair_sets.rankings import check_rankings
 from curation.pair_sets.split import leaks, split
 from tests.pair_sets import twins
 from tests.pair_sets.build import Row, by_row, digests, ids, pair_set
@@ -174,17 +173,6 @@ def test_a_biased_language_is_seen_and_evened_out(untouched: list[Pair]) -> None
     assert {int(np.sign(value)) for value, zh in zip(found.value, np.array(chinese)[found.row], strict=True) if zh} == {
         1
     }
-
-
-def test_rankings_of_volunteers_are_complete(real_data: Path) -> None:
-    drawn = rows_of(real_pairs(real_data, "oasst"))
-    assert check_rankings(pair_set(drawn)).summary.incomplete == 0
-    left = list(drawn)
-    three = next(row.ranking for row in drawn if sum(other.ranking == row.ranking for other in drawn) == 3)
-    first = next(number for number, row in enumerate(left) if row.ranking == three)
-    del left[first + 1]  # of the pairs 1-2, 1-3, 2-3 the second
-    result = check_rankings(pair_set(left))
-    assert result.ranking[result.missing > 0].tolist() == [three] and result.summary.missing == 1
 
 
 def test_a_split_of_rows_leaks_and_one_of_clusters_does_not(real_data: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import sys
 import numpy as np, pyarrow as pa
-from curation.pair_sets import agreement, clusters, conflicts, cycles, length_bias, rankings, split
+from curation.pair_sets import clusters, conflicts, cycles, length_bias, split
 from curation.pair_sets.pairs import PairSet
 
 n, dice = 10**6, np.random.default_rng(1)
@@ -40,14 +40,9 @@ def step(name):
     if name == "length":
         left = length_bias.balance(lengths, small.pair_id).kept(n)
         return length_bias.length_bias(lengths, left).overall.accuracy < 0.551
-    if name == "split":
-        same = clusters.cluster(small.pair_id, small.prompt_digest, one[:1000], one[1000:2000])
-        out = split.split(same, "0.05", language=lengths.language).held_out
-        return split.leaks(small, out).summary.held_out > 40_000
-    if name == "rankings":
-        return rankings.check_rankings(small).summary.rankings > 100_000
-    votes = agreement.Votes(np.repeat(one, 3), np.tile(one[:3], n), dice.integers(0, 3, 3 * n))
-    return abs(agreement.agreement(votes)[0].fleiss) < 0.01 and len(agreement.cohen_kappas(votes)) == 3
+    same = clusters.cluster(small.pair_id, small.prompt_digest, one[:1000], one[1000:2000])
+    out = split.split(same, "0.05", language=lengths.language).held_out
+    return split.leaks(small, out).summary.held_out > 40_000
 
 assert step(sys.argv[1])
 # Not ru_maxrss: a child begins with that of its parent.
@@ -57,7 +52,7 @@ print(int(status["VmHWM"].split()[0]) // 1024)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", ["conflicts", "cycles", "ring", "length", "split", "rankings", "agreement"])
+@pytest.mark.parametrize("check", ["conflicts", "cycles", "ring", "length", "split"])
 def test_a_million_pairs_fit(check: str) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", PROGRAM, check], cwd=root, capture_output=True, text=True, check=False)
