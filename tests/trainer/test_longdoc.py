@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from tests.trainer.lively import assert_decodes, documents_of, future_gradients,
 from trainer.errors import ConfigError, DataError, StateError
 from trainer.models import accounting
 from trainer.models.common import init_weights
+from trainer.models.dense import DenseConfig
 from trainer.models.longdoc import LongDoc, LongDocConfig
 
 quick = settings(max_examples=10, deadline=None)
@@ -129,6 +131,30 @@ def test_flops_are_what_torch_counts(tokens: int) -> None:
         model.logits(model(torch.zeros(1, tokens, dtype=torch.long, device="meta")).hidden_BTD)
     assert counter.get_total_flops() == accounting.flops_full(config, tokens)
     assert accounting.flops(config, tokens) < accounting.flops_full(config, tokens)
+
+
+@pytest.mark.parametrize("pairs", [16, 64])
+@pytest.mark.parametrize("memory", [0, 1])
+def test_attention_costs_n_log_n(pairs: int, memory: int) -> None:
+    """a·n + b·n·log2 n: within 2 % for a whole layer of usual width; to the last operation, but for a constant that
+    the first chunk saves, for its scores at powers of two."""
+    config = LongDocConfig(pairs=pairs, memory_chunks=memory)
+    lengths = np.unique(np.round(2 ** np.linspace(11, 17, 40))).astype(int)
+    layer = np.array([config.attention_flops(int(n)) for n in lengths], float)
+    assert _misfit(lengths, layer, constant=False) < 0.02
+    powers = 2 ** np.arange(11, 18)
+    scores = np.array([config.attention_flops(int(n)) - 8 * int(n) * config.width**2 for n in powers], float)
+    assert _misfit(powers, scores, constant=True) < 1e-9
+    dense = np.array([DenseConfig().attention_flops(int(n)) for n in lengths], float)
+    assert _misfit(lengths, dense, constant=False) > 0.05
+
+
+def _misfit(lengths: np.ndarray, flops: np.ndarray, *, constant: bool) -> float:
+    """Greatest relative error of the best fit."""
+    terms = np.stack([lengths, lengths * np.log2(lengths), *([np.ones(len(lengths))] if constant else [])], 1)
+    terms = terms / flops[:, None]
+    best = np.linalg.lstsq(terms, np.ones(len(lengths)), rcond=None)[0]
+    return float(np.abs(terms @ best - 1).max())
 
 
 @pytest.mark.parametrize("tie", [False, True])

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError, StateError
-from trainer.models.common import Linear, positions_within, residual, rotary_tables, rotate
+from trainer.models.common import Linear, positions_within, residual, rotary_tables, rotate, whole_lanes
 from trainer.ranges import POSITIVE, Checked
 
 
@@ -155,24 +155,31 @@ class DecodeState:
     """Keys and values of every layer, and how many tokens each row holds.
 
     Buffers have a fixed size where ``max_tokens`` is given, and double when full otherwise; their last place takes the
-    padding of ragged steps and is never looked at.  A step is ``place(…)`` once and ``append(layer, …)`` per layer.
-    ``bound`` is what the host knows of the longest row (never too small), so that a step waits for no device; the
-    keys looked at end there.
+    padding of ragged steps and is never seen.  A step is ``place(…)`` once and ``append(layer, …)`` per layer.
+    ``bounds`` are what the host knows of each row's tokens (never too small), so that a step waits for no device.  The
+    keys looked at end behind the longest row; where there is a mask, with a whole number of lanes, so that a row comes
+    out the same beside longer ones.
     """
 
     def __init__(
         self, config: AttentionConfig, batch: int, device: torch.device, dtype: torch.dtype, max_tokens: int | None
     ) -> None:
-        shape = (config.layers, batch, config.groups, (max_tokens or 0) + 1, config.head_width)
+        shape = (config.layers, batch, config.groups, whole_lanes((max_tokens or 0) + 1), config.head_width)
         self.config = config
         self.max_tokens = max_tokens
         self.keys_LBGNK = torch.zeros(shape, device=device, dtype=dtype)
         self.values_LBGNK = torch.zeros(shape, device=device, dtype=dtype)
         self.used_B = torch.zeros(batch, device=device, dtype=torch.long)
-        self.bound = 0
+        self.bounds = [0] * batch
         self.even = True
         self._slots_BT: Tensor | None = None
         self._fresh = True
+        self._reach = 0
+
+    @property
+    def bound(self) -> int:
+        """No row holds more tokens."""
+        return max(self.bounds, default=0)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -190,12 +197,28 @@ class DecodeState:
         chosen.keys_LBGNK = self.keys_LBGNK.index_select(1, index)
         chosen.values_LBGNK = self.values_LBGNK.index_select(1, index)
         chosen.used_B = self.used_B.index_select(0, index)
+        chosen.bounds = [self.bounds[row] for row in index.tolist()]
         return chosen
 
+    def put(self, index: Tensor, other: DecodeState) -> None:
+        """Replace the rows named by ``index`` with those of ``other``, in place."""
+        tokens = other.bound
+        self._make_room(tokens)
+        self.keys_LBGNK[:, index, :, :tokens] = other.keys_LBGNK[:, :, :, :tokens]
+        self.values_LBGNK[:, index, :, :tokens] = other.values_LBGNK[:, :, :, :tokens]
+        self.used_B[index] = other.used_B
+        for row, bound in zip(index.tolist(), other.bounds, strict=True):
+            self.bounds[row] = bound
+        self.even = False
+
     def place(self, tokens: int, lengths_B: Tensor | None) -> Place:
-        """Make room for ``tokens`` more in every row, of which the first ``lengths_B`` count; say where they stand."""
+        """Make room for ``tokens`` more in every row, of which the first ``lengths_B`` count; say where they stand.
+
+        Lengths that are on the host make the bounds exact.
+        """
         before = self.bound
         self._reserve(tokens, lengths_B)
+        lengths_B = None if lengths_B is None else lengths_B.to(self.used_B)
         steps_T = torch.arange(tokens, device=self.used_B.device)
         positions_BT = self.used_B[:, None] + steps_T
         self._fresh = before == 0
@@ -204,9 +227,10 @@ class DecodeState:
             taken_B = lengths_B if lengths_B is not None else torch.full_like(self.used_B, tokens)
             last = self.keys_LBGNK.shape[3] - 1
             self._slots_BT = torch.where(steps_T < taken_B[:, None], positions_BT, last)
-        mask_B1TW = None
+        mask_B1TW, self._reach = None, self.bound
         if not self._fresh and not (tokens == 1 and self._slots_BT is None):
-            keys_W = torch.arange(self.bound, device=self.used_B.device)
+            self._reach = min(whole_lanes(self.bound), self.keys_LBGNK.shape[3])
+            keys_W = torch.arange(self._reach, device=self.used_B.device)
             mask_B1TW = (keys_W <= positions_BT[..., None])[:, None]
         self.used_B = self.used_B + (tokens if lengths_B is None else lengths_B)
         self.even = self.even and lengths_B is None
@@ -222,20 +246,29 @@ class DecodeState:
             else:
                 rows_B1 = torch.arange(len(new_BGTK), device=new_BGTK.device)[:, None]
                 buffer_BGNK[rows_B1, :, self._slots_BT] = new_BGTK.transpose(1, 2)
-            looked_at.append(new_BGTK if self._fresh else buffer_BGNK[:, :, : self.bound])
+            looked_at.append(new_BGTK if self._fresh else buffer_BGNK[:, :, : self._reach])
         return looked_at[0], looked_at[1]
 
     def _reserve(self, tokens: int, lengths_B: Tensor | None) -> None:
-        room = self.keys_LBGNK.shape[3] - 1
-        if self.bound + tokens > room and not (self.even and lengths_B is None):  # perhaps too large a bound: ask
-            taken_B = lengths_B if lengths_B is not None else tokens
-            self.bound = int((self.used_B + taken_B).max())
-        else:
-            self.bound += tokens
-        if self.bound <= room:
+        more = [tokens] * len(self.bounds)
+        if lengths_B is not None and lengths_B.device.type == "cpu":
+            more = lengths_B.tolist()
+        bounds = [bound + new for bound, new in zip(self.bounds, more, strict=True)]
+        if max(bounds, default=0) > self._room and not (self.even and lengths_B is None):  # perhaps too large: ask
+            bounds = (self.used_B + (tokens if lengths_B is None else lengths_B.to(self.used_B))).tolist()
+        self.bounds = bounds
+        self._make_room(self.bound)
+
+    @property
+    def _room(self) -> int:
+        return self.keys_LBGNK.shape[3] - 1 if self.max_tokens is None else self.max_tokens
+
+    def _make_room(self, tokens: int) -> None:
+        room = self._room
+        if tokens <= room:
             return
         if self.max_tokens is not None:
-            raise StateError(f"a decode state for {self.max_tokens} tokens cannot hold {self.bound}")
-        more = max(self.bound, 2 * room) - room
+            raise StateError(f"a decode state for {self.max_tokens} tokens cannot hold {tokens}")
+        more = whole_lanes(max(tokens, 2 * room) + 1) - self.keys_LBGNK.shape[3]
         self.keys_LBGNK = F.pad(self.keys_LBGNK, (0, 0, 0, more))
         self.values_LBGNK = F.pad(self.values_LBGNK, (0, 0, 0, more))

@@ -73,7 +73,8 @@ class SwiGLU(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        out: Tensor = self.down(F.silu(gate) * up)
+        in_place = not torch.is_grad_enabled()  # large results cost more to make room for than to compute
+        out: Tensor = self.down(F.silu(gate, inplace=True).mul_(up) if in_place else F.silu(gate) * up)
         return out
 
 
@@ -99,6 +100,14 @@ def positions_within(documents_BT: Tensor) -> Tensor:
     starts_BT = torch.ones_like(documents_BT, dtype=torch.bool)
     starts_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
     return steps_T - torch.where(starts_BT, steps_T, 0).cummax(dim=1).values
+
+
+def whole_lanes(keys: int) -> int:
+    """The number of keys to look at for ``keys`` of them and others that are masked.
+
+    Sums of vector units are the same to the bit with more masked keys behind a whole number of their lanes.
+    """
+    return -(-keys // 16) * 16
 
 
 def swiglu_width(dim: int) -> int:

@@ -201,12 +201,16 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
         mixed = self.mix(x_BTD, layout, None if self.training else self.gate_threshold)
         return self.out(mixed.mixed_GCD).view_as(x_BTD), mixed.gate_GCH
 
-    def mix(self, x_BTD: Tensor, layout: Layout, threshold: float | None) -> Mixed:
-        """All but the last projection."""
+    def mix(self, x_BTD: Tensor, layout: Layout, threshold: float | None, *, reading: bool = False) -> Mixed:
+        """All but the last projection; ``reading`` tells that no gradient will be asked for."""
         x_GCD = x_BTD.unflatten(1, (layout.chunks, layout.chunk)).flatten(0, 1)
         q_GHCK, k_GHCK, v_GHCK = self.project(x_GCD)
         rotated_GHCK = rotate(k_GHCK, layout.cos_GCK, layout.sin_GCK)
-        local_GHCK = self._local(rotate(q_GHCK, layout.cos_GCK, layout.sin_GCK), rotated_GHCK, v_GHCK, layout)
+        turned_GHCK = rotate(q_GHCK, layout.cos_GCK, layout.sin_GCK)
+        if reading and not turned_GHCK.is_cuda and self.memory and layout.chunks > 1 and layout.mask_G1CJ is None:
+            local_GHCK = _local_views(turned_GHCK, rotated_GHCK, v_GHCK, layout)
+        else:
+            local_GHCK = self._local(turned_GHCK, rotated_GHCK, v_GHCK, layout)
 
         mean_GCH, sum_GCH = running_mean(self.gate(joined(local_GHCK)), layout.since_GC)
         gate_GCH = torch.sigmoid(mean_GCH + self.gate_bias_H.to(mean_GCH.dtype))
@@ -315,6 +319,29 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
         key_HX = zero_HX.clone()
         key_HX[:, -2] = ABSENT * self.head_width**0.5 / _unit(self.head_width)
         return key_HX, zero_HX
+
+
+def _local_views(q_GHCK: Tensor, k_GHCK: Tensor, v_GHCK: Tensor, layout: Layout) -> Tensor:
+    """The local branch with memory: pairs of chunks as overlapping views instead of copies, and each half of the
+    queries beside the keys that it may see.  Rounds otherwise than the form that has gradients."""
+    batch, chunks, chunk = layout.batch, layout.chunks, layout.chunk
+    q, k, v = (x.unflatten(0, (batch, chunks)) for x in (q_GHCK, k_GHCK, v_GHCK))
+    _, heads, _, width = q_GHCK.shape
+    row, token = heads * width * chunk * chunks, heads * width
+    keys, values = (
+        x_GHCK.transpose(1, 2).contiguous().as_strided(
+            (batch, chunks - 1, heads, 2 * chunk, width), (row, chunk * token, width, token, 1)
+        )
+        for x_GHCK in (k_GHCK, v_GHCK)
+    )  # fmt: skip
+    mixed = q_GHCK.new_empty(batch, chunks, chunk, heads, width).transpose(2, 3)
+    mixed[:, 0] = F.scaled_dot_product_attention(q[:, 0], k[:, 0], v[:, 0], is_causal=True)
+    for begin, end in ((0, chunk // 2), (chunk // 2, chunk)):
+        order = _not_later(end - begin, chunk + end, q.device)
+        for b in range(batch if end > begin else 0):
+            seen = (x[b, :, :, : chunk + end] for x in (keys, values))
+            mixed[b, 1:, :, begin:end] = F.scaled_dot_product_attention(q[b, 1:, :, begin:end], *seen, attn_mask=order)
+    return mixed.flatten(0, 1)
 
 
 def joined(x_GHCK: Tensor) -> Tensor:

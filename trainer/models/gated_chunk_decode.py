@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.errors import StateError
-from trainer.models.common import rotary_tables, rotate
+from trainer.models.common import rotary_tables, rotate, whole_lanes
 from trainer.models.fenwick import Nodes, leaves, merge
 from trainer.models.gated_chunk import GatedChunkAttention, Layout, Mixed, joined, lay_out, of_heads
 
@@ -89,7 +89,7 @@ class Step:
     column_BW: Tensor
     """Its place in the chunk, C where there is none."""
     mask_B1WJ: Tensor
-    """Which keys of the chunk (and of the one before) it sees."""
+    """Which keys of the chunk before, where there is memory, and of the chunk it sees, up to the last that any does."""
     full: Sequence[int]
     """Rows whose chunk is finished by this step."""
     finished: Sequence[int]
@@ -207,16 +207,20 @@ class DecodeState:
             counts_BW = at_W < take_B[:, None]
             column_BW = torch.where(counts_BW, fill_B[:, None] + at_W, self.chunk)
             token_BW = None if tokens == 1 else (done_B[:, None] + at_W).clamp(max=tokens - 1)
-            mask_B1WJ = self._mask(column_BW, begun_B)
+            before = self.chunk if self.attention.memory else 0
+            reach = whole_lanes(before + max(f + n for f, n in zip(fill, take, strict=True))) - before
+            reach = min(reach, self.chunk)
+            mask_B1WJ = self._mask(column_BW, begun_B, reach)
             steps.append(Step(token_BW, counts_BW, column_BW, mask_B1WJ, full, finished))
             done, done_B = [d + n for d, n in zip(done, take, strict=True)], done_B + take_B
         return steps
 
-    def _mask(self, column_BW: Tensor, begun_B: Tensor) -> Tensor:
-        own_BWJ = torch.arange(self.chunk, device=column_BW.device) <= column_BW[..., None]
+    def _mask(self, column_BW: Tensor, begun_B: Tensor, reach: int) -> Tensor:
+        own_BWJ = torch.arange(reach, device=column_BW.device) <= column_BW[..., None]
         if not self.attention.memory:
             return own_BWJ[:, None]
-        return torch.cat(((begun_B >= self.chunk)[:, None, None].expand_as(own_BWJ), own_BWJ), -1)[:, None]
+        before_BWJ = (begun_B >= self.chunk)[:, None, None].expand(*column_BW.shape, self.chunk)
+        return torch.cat((before_BWJ, own_BWJ), -1)[:, None]
 
 
 def decode(attention: GatedChunkAttention, x_BTD: Tensor, state: LayerState, plan: Plan) -> Tensor:
@@ -247,7 +251,8 @@ def _append(attention: GatedChunkAttention, new: tuple[Tensor, ...], state: Laye
     state.keys_BHCK[rows_B1, :, step.column_BW] = k_BHWK.transpose(1, 2)
     state.values_BHJK[rows_B1, :, before + step.column_BW] = v_BHWK.transpose(1, 2)
     state.rotated_BHJK[rows_B1, :, before + step.column_BW] = turned_k_BHWK.transpose(1, 2)
-    keys, values = state.rotated_BHJK[:, :, :-1], state.values_BHJK[:, :, :-1]
+    reach = step.mask_B1WJ.shape[-1]
+    keys, values = state.rotated_BHJK[:, :, :reach], state.values_BHJK[:, :, :reach]
     local_BHWK = F.scaled_dot_product_attention(turned_q_BHWK, keys, values, attn_mask=step.mask_B1WJ)
 
     part_BWH = attention.gate(joined(local_BHWK)).to(state.gate_sum_BH.dtype)
@@ -327,10 +332,10 @@ def _prefill(
 ) -> Tensor:
     """Append to empty rows by the parallel form."""
     more = layout.chunks * layout.chunk - x_BTD.shape[1]
-    mixed = attention.mix(F.pad(x_BTD, (0, 0, 0, more)), layout, attention.gate_threshold)
+    mixed = attention.mix(F.pad(x_BTD, (0, 0, 0, more)), layout, attention.gate_threshold, reading=True)
     _remember_chunk(attention, mixed, state, layout, lengths_B)
     finished_B = lengths_B // attention.chunk
-    for level, nodes in enumerate(mixed.levels):
+    for level, nodes in enumerate(mixed.levels[: state.node_keys_BLHmK.shape[1]]):  # a begun chunk has no node yet
         rows = (finished_B >> level & 1).nonzero()[:, 0]
         size = layout.chunks >> level
         _place(attention, state, nodes.take(rows * size + (finished_B[rows] >> level) - 1), rows, level)
