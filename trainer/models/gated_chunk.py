@@ -339,8 +339,10 @@ def _local_views(q_GHCK: Tensor, k_GHCK: Tensor, v_GHCK: Tensor, layout: Layout)
     for begin, end in ((0, chunk // 2), (chunk // 2, chunk)):
         order = _not_later(end - begin, chunk + end, q.device)
         for b in range(batch if end > begin else 0):
-            seen = (x[b, :, :, : chunk + end] for x in (keys, values))
-            mixed[b, 1:, :, begin:end] = F.scaled_dot_product_attention(q[b, 1:, :, begin:end], *seen, attn_mask=order)
+            k_seen, v_seen = (x[b, :, :, : chunk + end] for x in (keys, values))
+            mixed[b, 1:, :, begin:end] = F.scaled_dot_product_attention(
+                q[b, 1:, :, begin:end], k_seen, v_seen, attn_mask=order
+            )
     return mixed.flatten(0, 1)
 
 
