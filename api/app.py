@@ -17,6 +17,7 @@ from api.http.guard import Guard
 from api.internal.routes import router as internal
 from api.metrics import Metrics
 from api.metrics import router as metrics_router
+from api.pages.site import answer, install_pages
 from api.pipelines.routes import router as pipelines
 from api.problems import EVERYWHERE, Fault, ProblemDocument, install, responses
 from api.runs.events import router as events
@@ -66,7 +67,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     for router in (operation.router, metrics_router):
         app.include_router(router, responses=responses(*EVERYWHERE))
     app.include_router(internal)
-    install(app)
+    install_pages(app)
+    install(app, answer)
     app.state.metrics = Metrics(own)
     app.add_middleware(Guard, settings=settings, answered=app.state.metrics.answered)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

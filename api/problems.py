@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -132,12 +132,12 @@ def pointer(parts: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def install(app: FastAPI) -> None:
-    """Let every error that leaves a route become a problem document."""
+def install(app: FastAPI, answer: Callable[[Request, Problem], Response] = respond) -> None:
+    """Let every error that leaves a route become a problem document, or what ``answer`` makes of it."""
 
     def handles(kind: Any, convert: Any) -> None:
-        async def handler(request: Request, error: Exception) -> JSONResponse:
-            return respond(request, convert(error))
+        async def handler(request: Request, error: Exception) -> Response:
+            return answer(request, convert(error))
 
         app.add_exception_handler(kind, handler)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from api.access.principals import Principal, identify
+from api.http.session import key_of
 from api.problems import Problem
 from api.settings import Settings
 from api.store.database import Database
@@ -48,12 +49,18 @@ class Needs:
     def __call__(self, request: Request, context: Ctx) -> Principal:
         if self.scope is None:
             return Principal("anonymous", frozenset())
-        principal = identify(context.settings, context.database, request.headers.get("authorization"))
+        principal = identify(context.settings, context.database, shown_by(request))
         if principal is None:
             raise Problem("key-required", "send 'Authorization: Bearer KEY'", headers={"WWW-Authenticate": "Bearer"})
         if self.scope not in principal.scopes:
             raise Problem("forbidden", f"it lacks the scope {self.scope}")
         return principal
+
+
+def shown_by(request: Request) -> str | None:
+    """What a request shows: its ``Authorization``, or the key in the cookie of a browser."""
+    key = key_of(request)
+    return request.headers.get("authorization") or (f"Bearer {key}" if key else None)
 
 
 def etag(row: Any) -> str:

@@ -14,8 +14,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.session import COOKIE
 from api.problems import MEDIA_TYPE, Fault, Problem, document, internal
 from api.settings import LOOPBACK_HOSTS, Settings
 from api.store.ids import new_id
@@ -32,6 +34,7 @@ HEADERS = {
 }
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_FORM = re.compile(r"application/x-www-form-urlencoded\s*(?:;.*)?", re.DOTALL)
 _JSON = re.compile(r"application/(?:[a-z0-9.+_-]+\+)?json\s*(?:;.*)?", re.DOTALL)
 
 access = logging.getLogger("gristmill.access")
@@ -44,7 +47,8 @@ class Guard:
       its own (DNS rebinding).
     - What writes must not come from a page of another site (``Origin``, ``Sec-Fetch-Site``), unless it brings a key,
       which no foreign page has.
-    - A body ends at the limit, whatever its length was said to be; it is JSON, in UTF-8, of a bounded depth.
+    - A body ends at the limit, whatever its length was said to be; it is JSON, in UTF-8, of a bounded depth, or, for
+      pages, a form.
     - Each key, or address, has a number of requests a minute; keys that were not seen before count for the address,
       so that nobody gets more by making them up.
     - What no handler expected becomes a problem document here, so that it has the headers of every answer.
@@ -85,7 +89,7 @@ class Guard:
 
         try:
             self._check(scope)
-            body = Body(receive, self.settings.max_body_bytes)
+            body = Body(receive, self.settings.max_body_bytes, forms=not is_api(scope["path"]))
             body.announced(Headers(scope=scope))
             await body.read_whole(scope["method"])
             await self.app(scope, body.receive, sending)
@@ -115,7 +119,8 @@ class Guard:
         if scope["method"] not in SAFE and not headers.get("authorization"):
             self._check_origin(headers)
         client = (scope.get("client") or ("", 0))[0]
-        wait = self.rates.take(client, headers.get("authorization"))
+        shown = headers.get("authorization") or cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        wait = self.rates.take(client, shown)
         if wait > 0:
             raise Problem("too-many-requests", headers={"Retry-After": str(max(1, math.ceil(wait)))})
 
@@ -126,6 +131,11 @@ class Guard:
             raise Problem("foreign-origin")
         if origin is None and site not in (None, "same-origin", "none"):
             raise Problem("foreign-origin")
+
+
+def is_api(path: str) -> bool:
+    """Whether a path is asked for by programs; everything else are pages."""
+    return path.startswith(("/api/", "/internal/")) or path in (*PROBES, "/version")
 
 
 def _check_query(query: bytes) -> None:
@@ -158,10 +168,10 @@ def _host_name(host: str) -> str:
 class Body:
     """The body of a request, read up to a limit before any route sees it."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self.limit = receive, limit
+    def __init__(self, receive: Receive, limit: int, forms: bool = False) -> None:
+        self._receive, self.limit, self.forms = receive, limit, forms
         self._whole: bytes | None = None
-        self._json = False
+        self._json = self._form = False
 
     def announced(self, headers: Headers) -> None:
         """Refuse what says of itself that it is too large."""
@@ -170,7 +180,9 @@ class Body:
             raise Problem("malformed-request", "Content-Length is a number of bytes")
         if int(length) > self.limit:
             raise self._too_large()
-        self._json = _JSON.fullmatch(headers.get("content-type", "").lower()) is not None
+        kind = headers.get("content-type", "").lower()
+        self._json = _JSON.fullmatch(kind) is not None
+        self._form = self.forms and _FORM.fullmatch(kind) is not None
 
     async def read_whole(self, method: str) -> None:
         """Read it, if a body is expected at all."""
@@ -188,6 +200,8 @@ class Body:
             parts.append(part)
             more = message.get("more_body", False)
         self._whole = b"".join(parts)
+        if self._form:
+            return
         if self._whole and not self._json:
             raise Problem("unsupported-media-type", "send JSON, with 'Content-Type: application/json'")
         if b"\x00" in self._whole:  # UTF-16 and UTF-32, which the standard library would read, and we would miscount

@@ -122,10 +122,13 @@ class Operation(NamedTuple):
 
 
 def operations(app: FastAPI) -> list[Operation]:
-    """Every route with each of its methods, internal ones and those of the framework too."""
+    """Every route with each of its methods, internal ones and those of the framework too; pages have tests of their
+    own (``tests/pages``)."""
     found = []
     for context in iter_route_contexts(app.routes):
         route = context.original_route
+        if str(route.name).startswith("page_"):
+            continue
         for method in sorted(getattr(route, "methods", None) or ("WEBSOCKET",)):
             found.append(Operation(str(route.name), method, str(context.path), bool(context.include_in_schema)))
     return found

@@ -1,0 +1,32 @@
+"""All pages, and what becomes of errors on them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response
+
+from api.http.guard import is_api
+from api.pages import assets, entrance, home
+from api.pages.render import problem_page
+from api.pages.visitors import SignIn, to_sign_in
+from api.problems import Problem, respond
+
+ROUTERS = (assets.router, entrance.router, home.router)
+
+
+def install_pages(app: FastAPI) -> None:
+    """Add every page to the application."""
+    pages = APIRouter(include_in_schema=False)
+    for router in ROUTERS:
+        pages.include_router(router)
+    app.include_router(pages)
+
+    async def sign_in(request: Request, _: Exception) -> Response:
+        return to_sign_in(request)
+
+    app.add_exception_handler(SignIn, sign_in)
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    """An error: a page for people, a problem document for programs."""
+    return respond(request, problem) if is_api(request.url.path) else problem_page(request, problem)
