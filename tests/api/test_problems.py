@@ -34,11 +34,10 @@ def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
         "/api/v1/nothing",
         "/api/v2/runs",
         "/internal/v1",
-        "/%2e",
     ):
         for method in ("GET", "POST", "DELETE"):
             found = problem(client.request(method, path), 404, "not-found")
-            assert path.strip("/") not in json.dumps(found) or path in ("/", "/%2e")
+            assert path.strip("/") not in json.dumps(found)
 
 
 def test_a_method_that_a_path_has_not_is_a_problem(client: TestClient) -> None:

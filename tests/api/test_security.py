@@ -363,7 +363,8 @@ def test_every_answer_has_the_headers(tmp_path: Path, database_here: Database, m
     monkeypatch.setattr(api.sources.routes, "find_named", fail)
     own = bearer(ADMIN_KEY)
     answers = [
-        client.get("/healthz"), client.get("/metrics", headers=own), client.get("/api/v1/nothing"), client.post("/healthz"),
+        client.get("/healthz"), client.get("/metrics", headers=own), client.get("/api/v1/nothing"),
+        client.post("/healthz"),
         client.get("/api/v1/self"), client.get("/api/v1/self", headers=own), client.get("/api/v1/openapi.json"),
         client.get("/api/v1/self", headers={"Host": "evil"}), client.post("/api/v1/keys", headers={"Origin": "evil"}),
         client.get("/api/v1/sources/any", headers=own), client.get("/api/v1/runs/x", headers=own),

@@ -78,8 +78,9 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def watched(
-    browser: Any, url: str, width: int = 1024, *, theme: str = "light", scripts: bool = True, expected: str | None = None
-) -> Iterator[Watched]:
+    browser: Any, url: str, width: int = 1024, *, theme: str = "light", scripts: bool = True,
+    expected: str | None = None,
+) -> Iterator[Watched]:  # fmt: skip
     """A fresh profile with one page.
 
     Args:

@@ -55,7 +55,9 @@ def test_a_revoked_key_lets_nobody_in(tmp_path: Path, database: Any) -> None:
     assert client.get("/").status_code == 303
 
 
-@pytest.mark.parametrize("way", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a\r\nb"])
+@pytest.mark.parametrize(
+    "way", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a\r\nb"]
+)
 def test_no_way_leads_elsewhere(tmp_path: Path, database: Any, way: str) -> None:
     client = locked(tmp_path, database)
     for path, fields in (("/login", {"key": ADMIN_KEY, "next": way}), ("/theme", {"theme": "dark", "back": way})):
