@@ -179,7 +179,7 @@ class AssistantBlock(nn.Module):
         following = self._look_ahead(normed_ND) if state is None else None
         if not isinstance(self.feed, moe.MoE):
             return x_BTD + self.feed(normed_ND).view_as(x_BTD), None, following
-        out_ND, routing, plan = self.feed(normed_ND, forecast and forecast.guess)
+        out_ND, routing, plan = self.feed(normed_ND, forecast and forecast.guess, steady=state is not None)
         return x_BTD + out_ND.view_as(x_BTD), Record(routing, plan, forecast), following
 
     def _look_ahead(self, normed_ND: Tensor) -> Forecast | None:

@@ -14,7 +14,12 @@ from trainer.job import Job
 from trainer.ranges import suggestion
 
 TASKS = {
+    "compare": "trainer.tasks.compare",
+    "cost": "trainer.tasks.cost",
+    "generate": "trainer.tasks.generate",
+    "perplexity": "trainer.tasks.perplexity",
     "train": "trainer.tasks.train",
+    "win_rate": "trainer.tasks.win_rate",
 }
 
 
