@@ -90,18 +90,33 @@ def test_the_interval_is_what_the_bets_leave_over() -> None:
     difference_N = drawn("outcomes", 1, (1, 300), 0.2)[0]
     found = Sequential(difference_N, 1.0, 0.05)
     for mean in np.linspace(-0.9, 0.9, 37):
-        out = bool(ever_out_at_end(difference_N, 1.0, 0.05, float(mean)))
+        out = wealth_at_end(difference_N, 1.0, float(mean)) >= 2 / 0.05
         assert (mean < found.interval.low or mean > found.interval.high) == out
         assert found.above(float(mean)) == (out and mean < found.interval.low)
         assert found.below(float(mean)) == (out and mean > found.interval.high)
 
+    for end in found.interval:
+        assert wealth_at_end(difference_N, 1.0, end) == pytest.approx(2 / 0.05)
 
-def ever_out_at_end(difference_N: np.ndarray, bound: float, alpha: float, mean: float) -> bool:
+
+def wealth_at_end(difference_N: np.ndarray, bound: float, mean: float) -> float:
+    """Of the one of both sides that is richer; both began with 1."""
     wealth = []
     for side in (1, -1):
         payoff_N = (bound + side * difference_N) / (bound + side * mean)
         wealth.append(np.mean([math.prod(1 - f + f * payoff for payoff in payoff_N) for f in SHARES_K]))
-    return max(wealth) >= 2 / alpha
+    return float(max(wealth))
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_so_many_times_the_same_samples_and_not_one_less_decide(side: int) -> None:
+    seen_N = side * np.array([0.3, -0.2, 0.1, 0.0, 0.05])
+    found = Sequential(seen_N, 0.5)
+    times = found.times_above(0.0) if side > 0 else found.times_below(0.0)
+    assert times > 3 and math.isinf(found.times_below(0.0) if side > 0 else found.times_above(0.0))
+    for copies, decided in ((math.floor(times), False), (math.ceil(times), True)):
+        many = Sequential(np.tile(seen_N, copies), 0.5)
+        assert (many.above(0.0) if side > 0 else many.below(0.0)) == decided
 
 
 bounded = st.lists(st.floats(-1, 1, width=32), max_size=60).map(np.array)
@@ -194,6 +209,10 @@ def test_a_sound_split_is_hardly_ever_suspected_however_often_one_looks() -> Non
     assert suspected <= stats.binom.ppf(0.999, 200, 0.05)
     assert sample_ratio(550, 450).p_always < 0.2 and sample_ratio(600, 400).p_always < 1e-6
     assert sample_ratio(0, 0).p_always == 1.0
+    # one over the Bayes factor: all numbers of A alike likely, against the binomial of the plan
+    for a, b, share in ((80, 20, 0.5), (40, 60, 0.2), (3, 40, 0.7)):
+        found, wanted = sample_ratio(a, b, share).p_always, (a + b + 1) * stats.binom.pmf(a, a + b, share)
+        assert found == pytest.approx(min(1, wanted)) and found < 1
 
 
 # The verdict.

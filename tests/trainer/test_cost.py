@@ -204,6 +204,14 @@ def test_overflow_of_fp16_is_seen() -> None:
     assert "overflow" in lines[-2] and "overflow" not in lines[-1]
 
 
+@pytest.mark.parametrize("place", [0, 2, 3])
+def test_one_step_that_overflows_is_enough(place: int) -> None:
+    (subject,) = subjects("dense")
+    logits, steps = subject.module.logits, iter(range(4))
+    subject.module.logits = lambda x_BD: logits(x_BD) * (math.inf if next(steps) == place else 1)
+    assert not run_once(subject.module, torch.zeros(2, 4, dtype=torch.long), 3, torch.float32).finite
+
+
 def test_a_length_that_a_model_cannot_hold_is_said_beside_those_that_can() -> None:
     result = measured("dense", "longdoc", lengths=(125, 124), batches=(1,))  # 16 · 2^3 = 128 are too many
     problems = {(cell["model"], cell["length"]): cell["problem"] for cell in result["cells"]}
@@ -278,7 +286,7 @@ def test_the_largest_result_is_a_line_that_is_taken(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cost, "run_once", lambda *_: Run(1 / 3, [2 / 3, 1 / 7], 1 << 40, 1 << 40, True))
     name = "a-name-as-long-as-they-come-at-version@12"
     assert do(tmp_path, [], fresh={name: FAMILIES["longdoc"]}, lengths=[100] * 36, batches=[1, 99]) == 0
-    assert 20_000 < (tmp_path / "out" / "result.json").stat().st_size
+    assert (tmp_path / "out" / "result.json").stat().st_size > 20_000
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert len(json.dumps(result)) < 1 << 16
 

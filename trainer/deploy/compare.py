@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trainer.deploy.statistics import Sequential, bootstrap, detectable_now, sample_ratio
-from trainer.deploy.text import aligned, number
+from trainer.deploy.text import aligned, number, scaled
 from trainer.errors import ConfigError, DataError
 from trainer.ranges import NOT_NEGATIVE, POSITIVE, Checked, Range
 
@@ -156,6 +156,7 @@ def compare(
         "verdict": verdict.choice, "quality": verdict.quality, "more_samples": verdict.more, "why": verdict.why,
         "unit": unit, "better": better, "samples": len(raw_N), "bound": bound,
         "clipped": int((difference_N != raw_N).sum()), "alpha": rule.alpha, "margin": rule.margin,
+        "power": rule.power,
         **_described(a_N, b_N, found, rule),
         "costs": None if costs is None else {"a": costs.a, "b": costs.b, "unit": costs.unit},
     }  # fmt: skip
@@ -278,12 +279,12 @@ def table(result: Mapping[str, Any]) -> str:
         (f"mean ({result['unit']})", *(number(result[name]) for name in ("a_mean", "b_mean", "mean"))),
         (f"{1 - result['alpha']:.0%}, at any time", "", "", _between(result, "low", "high")),
         (f"{1 - result['alpha']:.0%}, looked at once", "", "", _between(result, "bootstrap_low", "bootstrap_high")),
-        ("found by these samples", "", "", number(result["detectable"])),
+        (f"found with a chance of {result['power']:.0%}", "", "", number(result["detectable"])),
     ]
     costs = result["costs"]
     if costs:
         times = f"{costs['a'] / costs['b']:.3g} times"
-        rows.append((f"cost ({costs['unit']})", number(costs["a"]), number(costs["b"]), times))
+        rows.append((f"cost ({costs['unit']})", scaled(costs["a"]), scaled(costs["b"]), times))
     ratio = result.get("sample_ratio")
     if ratio:
         rows.append(("units", *(f"{ratio['counts'][v]:,}" for v in "AB"), f"p {ratio['p']:.2g}"))
