@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,21 +17,30 @@ from trainer.data.dataset import Dataset, open_dataset
 from trainer.data.documents import Documents
 from trainer.data.encode import encoded
 from trainer.data.pairs import Pairs
+from trainer.data.prompts import Prompts
 from trainer.data.tokenizer import ByteTokenizer, Vocabulary, fit
 from trainer.errors import ConfigError
+from trainer.infer.prompts import stops
 from trainer.job import Job, origin
-from trainer.model_folder import Model, open_model, save_model
+from trainer.model_folder import Model, model_digest, open_model, save_model
 from trainer.models import build
 from trainer.models.heads import ScalarHead
 from trainer.ranges import POSITIVE, Checked, Range
 from trainer.stages.direct import Direct, DirectConfig
 from trainer.stages.language import NextToken, perplexity
+from trainer.stages.policy import Players, PolicyConfig, PolicyLoop, RewardModel
 from trainer.stages.reward import Ranking, RewardConfig, calibration
 from trainer.train.device import be_deterministic, compute_type, pick_device, save_memory
 from trainer.train.loop import Loop, LoopConfig, Objective, Source
 
-Stage = Literal["pretrain", "sft", "reward", "dpo"]
-KINDS: dict[str, str] = {"pretrain": "corpus", "sft": "instructions", "reward": "preferences", "dpo": "preferences"}
+Stage = Literal["pretrain", "sft", "reward", "dpo", "ppo", "grpo"]
+KINDS: dict[str, tuple[str, ...]] = {
+    "pretrain": ("corpus",), "sft": ("instructions",), "reward": ("preferences",), "dpo": ("preferences",),
+    "ppo": ("preferences", "instructions"), "grpo": ("preferences", "instructions"),
+}  # fmt: skip
+POLICIES = ("ppo", "grpo")
+STARTED = ("dpo", *POLICIES)
+"""Stages that start from a model that was tuned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +87,7 @@ class Config(Checked):
             model with the role ``start``.
         tokenizer, data, loop: see there.
         reward, dpo: of these stages.
+        policy: of the stages ``ppo`` and ``grpo``, whose steps are iterations.
     """
 
     stage: Stage
@@ -86,6 +97,7 @@ class Config(Checked):
     loop: LoopConfig = field(default_factory=LoopConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     dpo: DirectConfig = field(default_factory=DirectConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
 
 
 def run(job: Job, config: Config) -> Mapping[str, Any]:
@@ -93,27 +105,22 @@ def run(job: Job, config: Config) -> Mapping[str, Any]:
     _check(job, config)
     be_deterministic(config.loop.deterministic)
     torch.manual_seed(config.loop.seed)
-    kind = KINDS[config.stage]
-    datasets = [
-        open_dataset(d["location"], kind, d.get("manifest_digest"), config.data.check_digests)
-        for d in job.needed_datasets()
-    ]
+    datasets = _datasets(job, config)
     model = _model(job, config, datasets)
     documents = Documents([encoded(d, model.tokenizer, job.output / "tokens") for d in datasets], config.data.held_out)
     device = pick_device(config.loop.device)
-    module = model.module.to(device)
-    trunk = module.trunk if isinstance(module, ScalarHead) else module
-    save_memory(trunk.blocks, config.loop.recompute)
-    if config.loop.compile:
-        for block in trunk.blocks:
-            block.compile()
-    objective, source, evaluate = _stage(config, model, documents, device)
     identity = {
         "config": digest(config),
         "datasets": [d.manifest_digest for d in datasets],
         "tokenizer": model.tokenizer.identity,
     }
-    loop = Loop(config.loop, {"model": module}, objective, source, job.output, identity, device, evaluate, config.stage)
+    if config.stage in POLICIES:
+        loop: Loop = _policy_loop(job, config, model, documents, device, identity)
+    else:
+        _prepare(model.module.to(device), config.loop)
+        objective, source, evaluate = _stage(config, model, documents, device)
+        modules = {"model": model.module}
+        loop = Loop(config.loop, modules, objective, source, job.output, identity, device, evaluate, config.stage)
     loop.voice.log(
         f"{config.stage}: {len(documents.train()):,} entries, {len(documents.held_out()):,} held out, {device}"
     )
@@ -122,20 +129,75 @@ def run(job: Job, config: Config) -> Mapping[str, Any]:
         "stage": config.stage, "steps": loop.step, "figures": figures,
         "models": [origin(one) for one in job.models], "datasets": [origin(one) for one in job.datasets],
     }  # fmt: skip
-    found = save_model(job.output / "final", Model(model.kind, model.settings, module, model.tokenizer, facts))
+    found = save_model(job.output / "final", Model(model.kind, model.settings, model.module, model.tokenizer, facts))
     return {"model": "final", "digest": found, "stage": config.stage, "steps": loop.step, **figures}
+
+
+def _datasets(job: Job, config: Config) -> list[Dataset]:
+    kinds = KINDS[config.stage]
+    found = [
+        open_dataset(d["location"], kinds[0] if len(kinds) == 1 else None, d.get("manifest_digest"),
+                     config.data.check_digests)
+        for d in job.needed_datasets()
+    ]  # fmt: skip
+    for place, dataset in enumerate(found):
+        if dataset.kind not in kinds or dataset.kind != found[0].kind:
+            what = f"{config.stage} reads {' or '.join(kinds)}, all of one kind"
+            raise ConfigError(f"/datasets/{place}", f"{dataset.location}: these are {dataset.kind}; {what}")
+    return found
+
+
+def _prepare(module: nn.Module, config: LoopConfig) -> None:
+    """Recomputation and compilation, from outside of the model."""
+    trunk = module.trunk if isinstance(module, ScalarHead) else module
+    save_memory(trunk.blocks, config.recompute)
+    if config.compile:
+        for block in trunk.blocks:
+            block.compile()
+
+
+def _policy_loop(
+    job: Job, config: Config, model: Model, documents: Documents, device: torch.device, identity: dict[str, Any]
+) -> PolicyLoop:
+    """Actor, reference, critic and reward model around the prompts."""
+    reward = open_model(job.needed_model("reward"))
+    if not isinstance(reward.module, ScalarHead):
+        raise ConfigError("/models", "the model with the role 'reward' is a language model; give a reward model")
+    if reward.tokenizer.identity != model.tokenizer.identity:
+        raise ConfigError("/models", "'reward' and 'start' have different tokenizers; train both from the same model")
+    reference, critic = copy.deepcopy(model.module), copy.deepcopy(reward.module)
+    dtype, data, tokenizer = compute_type(config.loop.precision), config.data, model.tokenizer
+    for module in (model.module, critic):
+        _prepare(module.to(device), config.loop)
+    players = Players(
+        model.module, reference, critic if config.stage == "ppo" else None,
+        RewardModel(reward.module, tokenizer.pad, device, dtype), stops(tokenizer), tokenizer.pad,
+    )  # fmt: skip
+    shape = {"tokens": data.tokens, "padding": tokenizer.pad, "seed": config.loop.seed}
+    out = documents.held_out()
+    prompts = Prompts(documents, documents.train(), prompts=config.policy.prompts, **shape)
+
+    def held_out() -> Prompts:
+        return Prompts(documents, out, prompts=config.policy.evaluation_prompts, epochs=1, **shape)
+
+    return PolicyLoop(
+        config.stage, config.loop, config.policy, players, prompts, held_out if len(out) else None, data.rows,  # type: ignore[arg-type]
+        job.output, {**identity, "reward": model_digest(Path(job.needed_model("reward")["location"]))}, device, dtype,
+    )  # fmt: skip
 
 
 def _check(job: Job, config: Config) -> None:
     start = job.model("start")
-    job.check_roles(("start",))
+    job.check_roles(("start", "reward") if config.stage in POLICIES else ("start",))
+    if config.stage in STARTED and start is None:
+        raise ConfigError(
+            "/models", f"{config.stage} starts from a model that was tuned; give one with the role 'start'"
+        )
     if (config.model is None) == (start is None):
         raise ConfigError(
             "/config/model",
             "give 'model' for one that starts from nothing, or a model with the role 'start' to go on from one",
         )
-    if config.stage == "dpo" and start is None:
-        raise ConfigError("/models", "direct preference optimization starts from a model that was tuned; role 'start'")
 
 
 def _model(job: Job, config: Config, datasets: list[Dataset]) -> Model:

@@ -123,12 +123,23 @@ class Loop:
     ) -> None:  # fmt: skip
         self.config, self.modules, self.objective, self.source = config, dict(modules), objective, source
         self.identity, self.device, self.evaluate, self.phase = dict(identity), device, evaluate, phase
-        self.optimizers = Optimizers(self.modules, config.optimizer)
+        self.optimizers = self.make_optimizers()
         self.checkpoints = Checkpoints(output / "checkpoints", config.keep)
         self.step = 0
         self._go_on()
         self.voice = Voice(output, self.step, config.tensorboard)
         self._stop = False
+
+    def make_optimizers(self) -> dict[str, Optimizers]:
+        """One for all modules; by name."""
+        return {"optimizer": Optimizers(self.modules, self.config.optimizer)}
+
+    def more_facts(self) -> dict[str, Any]:
+        """What a checkpoint must say besides weights and place in the data."""
+        return {}
+
+    def restore_facts(self, facts: Mapping[str, Any]) -> None:
+        """Go on from what ``more_facts`` said."""
 
     def _go_on(self) -> None:
         newest = self.checkpoints.newest()
@@ -142,8 +153,9 @@ class Loop:
                 f"{newest} is of another training: {', '.join(differing)} differ; choose another output, or the same "
                 "configuration and data"
             )
-        restore(load_tensors(newest), self.modules, {"optimizer": self.optimizers})
+        restore(load_tensors(newest), self.modules, self.optimizers)
         self.source.restore(facts["data"])
+        self.restore_facts(facts)
         self.step = int(facts["step"])
 
     def run(self) -> dict[str, float]:
@@ -160,10 +172,10 @@ class Loop:
             self.checkpoints.finish()
 
     def _run(self) -> dict[str, float]:
-        config, pace = self.config, _Pace()
+        config, pace = self.config, Pace()
         evaluation: dict[str, float] = {}
         while self.step < config.steps:
-            figures = self._one_step(pace)
+            figures = self.one_step(pace)
             self.step += 1
             last = self.step == config.steps
             if last or self.step % config.log_every == 0:
@@ -184,12 +196,17 @@ class Loop:
 
     def save(self, wait: bool) -> None:
         """Write a checkpoint."""
-        tensors = tensors_of(self.modules, {"optimizer": self.optimizers})
-        facts = {"identity": self.identity, "data": self.source.state()}
+        tensors = tensors_of(self.modules, self.optimizers)
+        facts = {"identity": self.identity, "data": self.source.state(), **self.more_facts()}
         self.checkpoints.save(self.step, tensors, facts, wait)
         self.voice.say("checkpoint", step=self.step, path=f"checkpoints/step-{self.step:08d}")
 
-    def _one_step(self, pace: _Pace) -> dict[str, float]:
+    def rate(self) -> float:
+        """The learning rate of this step."""
+        return self.config.optimizer.learning_rate * factor(self.config.schedule, self.step, self.config.steps)
+
+    def one_step(self, pace: Pace) -> dict[str, float]:
+        """Gradients of some batches, and a step of the optimizer; returns figures."""
         batches = [next(self.source) for _ in range(self.config.accumulate)]
         weights = [self.objective.weight(batch) for batch in batches]
         total = max(sum(weights), 1e-9)
@@ -203,12 +220,11 @@ class Loop:
                 plain = value.detach() if isinstance(value, Tensor) else value
                 sums[name] = sums.get(name, 0.0) + share * float(plain)
             pace.count(weight, self.objective.flops(batch))
-        rate = self.config.optimizer.learning_rate * factor(self.config.schedule, self.step, self.config.steps)
-        norm = self.optimizers.step(rate)
-        return {**sums, "learning_rate": rate, "gradient_norm": norm}
+        norm = self.optimizers["optimizer"].step(self.rate())
+        return {**sums, "learning_rate": self.rate(), "gradient_norm": norm}
 
 
-class _Pace:
+class Pace:
     """Tokens, or whatever counts, and operations of a second since it was asked last."""
 
     def __init__(self) -> None:
