@@ -57,7 +57,7 @@ GRID: dict[str, list[Any]] = {
     "gpu": ["H100", "L4"],
     "corpus_tokens": [1e8, 1e11],
     "instructions": [0, 10_000],
-    "preferences": [0, 5_000],
+    "preferences": [0, 2_000, 5_000],
 }
 
 
@@ -100,7 +100,7 @@ def test_all_jobs_are_what_the_trainer_accepts() -> None:
         advice = advise(answers)
         for stage in advice.stages:
             config = from_dict(train.Config, stage["config"])
-            assert config.stage == stage["stage"] and train.KINDS[config.stage] == stage["datasets"]
+            assert config.stage == stage["stage"] and stage["datasets"] in train.KINDS[config.stage]
             assert (config.model is None) == (stage["start"] is not None)
             if config.model is not None:
                 model = configure({**config.model, "vocab": config.tokenizer.size})
@@ -110,7 +110,7 @@ def test_all_jobs_are_what_the_trainer_accepts() -> None:
             seen.add((advice.family, config.stage))
         before = [stage["stage"] for stage in advice.stages]
         assert all(stage["start"] in before[:n] for n, stage in enumerate(advice.stages) if n)
-    assert seen == set(itertools.product(FAMILIES, ("pretrain", "sft", "dpo", "reward")))
+    assert seen == set(itertools.product(FAMILIES, ("pretrain", "sft", "dpo", "reward", "ppo")))
 
 
 def test_every_size_is_accepted_in_every_family() -> None:
@@ -196,9 +196,8 @@ def test_ranges_are_those_of_the_configurations() -> None:
                 assert (row["low"], row["high"]) == (metadata["range"].low, metadata["range"].high), row["field"]
             elif "limit" in metadata and "factor" not in row:
                 assert row["low"] in metadata["limit"] and row["high"] in metadata["limit"]
-    assert {"/model/chunk", "/model/gate_threshold", "/model/experts", "/model/active", "/dpo/beta"} <= {
-        row["field"] for rows in RANGES.values() for row in rows
-    }
+    names = {"/model/chunk", "/model/gate_threshold", "/model/experts", "/model/active", "/dpo/beta", "/policy/clip"}
+    assert names <= {row["field"] for rows in RANGES.values() for row in rows}
 
 
 def test_where_to_start_lies_in_the_range() -> None:
@@ -309,6 +308,9 @@ def test_settings_follow_from_answers() -> None:
     assert advise({"task": "summarisation", "document_tokens": 20_000}).stages[0]["config"]["model"]["chunk"] == 1024
     tuned = advise({"task": "chat", "instructions": 5000, "preferences": 2000})
     assert [stage["stage"] for stage in tuned.stages] == ["pretrain", "sft", "dpo", "reward"]
+    rewarded = advise({"task": "chat", "instructions": 5000, "preferences": 9000})
+    assert [stage["stage"] for stage in rewarded.stages] == ["pretrain", "sft", "reward", "ppo"]
+    assert rewarded.estimates["device_bytes"] >= 40 * rewarded.estimates["parameters"]
     assert advise({"task": "chat", "preferences": 2000}).warnings[0].startswith("preferences are of no use")
 
 

@@ -32,7 +32,7 @@ from trainer.deploy.tree import ALIGNMENT_LEAVES, ALIGNMENT_TREE, FAMILY_TREE, L
 from trainer.errors import ConfigError
 from trainer.ranges import suggestion
 
-KINDS = {"pretrain": "corpus", "sft": "instructions", "reward": "preferences", "dpo": "preferences"}
+KINDS = {"pretrain": "corpus", "sft": "instructions", **dict.fromkeys(("reward", "dpo", "ppo"), "preferences")}
 SPECIAL_TOKENS = 8
 INSTRUCTION_TOKENS = 512
 TUNING_EPOCHS = 3
@@ -224,7 +224,9 @@ def plan(name: str, leaf: Leaf, known: Mapping[str, Any], stages: Sequence[str] 
     vocab = _vocabulary(chosen, known) + SPECIAL_TOKENS
     bf16, row = known["gpus"] > 0, _row(settings, known)
     batch, full, memory = _batch(settings, vocab, chosen, row, device)
-    memory = max(memory, int("dpo" in stages) * 20 * parameters(settings, vocab))  # a copy of it to be compared with
+    # DPO keeps a copy to compare with; PPO trains a critic too, and keeps a reference and a reward model.
+    copies = 40 if "ppo" in stages else 20 if "dpo" in stages else 0
+    memory = max(memory, copies * parameters(settings, vocab))
     active = active_parameters(settings, vocab)
     tokens = min(facts.TOKENS_PER_PARAMETER * float(active), facts.MOST_EPOCHS * known["corpus_tokens"])
     flops = tokens * training_flops(settings, vocab, row)
@@ -305,7 +307,7 @@ def _stage(stage: str, chosen: Plan, known: Mapping[str, Any]) -> dict[str, Any]
         "loop": loop,
     }
     rate = SIZES[chosen.name].learning_rate
-    start = {"sft": "pretrain", "reward": "sft", "dpo": "sft"}.get(stage)
+    start = None if stage == "pretrain" else "pretrain" if stage == "sft" else "sft"
     if stage == "pretrain":
         config["model"] = dict(chosen.settings)
         config["tokenizer"] = {"kind": "bpe", "size": chosen.vocab}
@@ -320,6 +322,12 @@ def _stage(stage: str, chosen: Plan, known: Mapping[str, Any]) -> dict[str, Any]
         loop["steps"] = _steps(TUNING_EPOCHS * known["instructions"] * INSTRUCTION_TOKENS, per_step)
         loop["optimizer"] = {"kind": "adamw", "learning_rate": rate / 10, "clip": 1.0}
         why = f"{TUNING_EPOCHS} times all conversations, at a tenth of the rate"
+    elif stage == "ppo":
+        config["data"] = {"tokens": min(chosen.batch[1], 1024), "rows": max(1, min(32, chosen.batch[0] // 2))}
+        config["policy"] = {"prompts": 64, "samples": 4, "new_tokens": 256, "clip": 0.2, "kl": 0.05}
+        loop["steps"] = _steps(known["preferences"], config["policy"]["prompts"])
+        loop["optimizer"] = {"kind": "adamw", "learning_rate": rate / 300, "clip": 1.0}
+        why = "once all prompts, four answers each, scored by the reward model"
     else:
         pairs = max(1, min(32, chosen.batch[0] // 2))
         config["data"] = {"tokens": min(chosen.batch[1], 2048), "rows": pairs}

@@ -117,5 +117,9 @@ RANGES: dict[str, tuple[dict[str, Any], ...]] = {
     "dpo": (
         {"field": "/dpo/beta", "low": 0.01, "high": 1.0, "why": "the tie to the model before; lower moves further"},
     ),
+    "ppo": (
+        {"field": "/policy/clip", "low": 0.1, "high": 0.3, "why": "0.2 is the published value"},
+        {"field": "/policy/kl", "low": 0.01, "high": 0.1, "why": "less forgets the reference, more learns little"},
+    ),
 }  # fmt: skip
 """What to vary, by family and by stage; ``factor`` is up and down from the start."""

@@ -167,12 +167,14 @@ ALIGNMENT_TREE: dict[str, Node] = {
     )),
     "preferred": Node("preferences", (
         Branch("<", 500, "tuned", "pairs are too few to learn what people prefer"),
-        Branch("else", None, "preferred-tuned", "pairs say what people prefer"),
+        Branch("<", 5000, "preferred-tuned", "so many pairs teach a policy directly; a reward model of them is unsure"),
+        Branch("else", None, "rewarded", "pairs are enough for a reward model that answers of its own can be tried on"),
     )),
 }  # fmt: skip
 ALIGNMENT_LEAVES: dict[str, tuple[str, ...]] = {
     "untuned": (),
     "tuned": ("sft",),
     "preferred-tuned": ("sft", "dpo", "reward"),
+    "rewarded": ("sft", "reward", "ppo"),
 }
 """Stages behind pretraining.  The reward model judges answers when variants are compared."""
