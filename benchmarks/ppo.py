@@ -4,7 +4,7 @@
     pip install --no-deps --target FOLDER trl==1.12.0   # the last one that has PPO
     python benchmarks/ppo.py trl --trl FOLDER [--width 128] [--answer 64] [--iterations 4]
 
-``toys``: the share of the best reward that fresh models reach in 100 iterations (``tests/trainer/toys.py``).
+``toys``: the share of the best reward that fresh models reach in 150 iterations (``tests/trainer/toys.py``).
 
 ``trl``: answers a second of whole iterations, drawing included, on one thread; a dense actor and critic of the same
 shape (Llama in transformers), prompts of 16 tokens, the same number of answers, epochs and minibatches; the fastest

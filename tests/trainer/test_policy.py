@@ -182,8 +182,8 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toy", "family", "method", "seed"),
     [
-        ("counting", "longdoc", "ppo", 1), ("bracketed", "longdoc", "ppo", 2), ("counting", "assistant", "ppo", 1),
-        ("bracketed", "assistant", "ppo", 2), ("counting", "dense", "ppo", 3), ("cheerful", "dense", "grpo", 1),
+        ("counting", "longdoc", "ppo", 1), ("bracketed", "assistant", "ppo", 2),
+        ("cheerful", "dense", "grpo", 1),
     ],
 )  # fmt: skip
 def test_the_best_reward_is_reached(tmp_path: Path, toy: str, family: str, method: Any, seed: int) -> None:

@@ -89,7 +89,7 @@ class Scored:
 
 
 def toy_loop(
-    output: Path, toy: str, family: str, seed: int, method: Literal["ppo", "grpo"] = "ppo", *, steps: int = 100,
+    output: Path, toy: str, family: str, seed: int, method: Literal["ppo", "grpo"] = "ppo", *, steps: int = 150,
     rows: int = 160, width: int = 32, rate: float = 1.5e-3, loop: dict[str, Any] | None = None, **policy: Any,
 ) -> PolicyLoop:  # fmt: skip
     """A loop of a fresh actor on a toy."""
@@ -98,7 +98,10 @@ def toy_loop(
     critic = ScalarHead(build(settings, seed + 1), seed) if method == "ppo" else None
     stop = frozenset({CLOSE}) if toy == "bracketed" else frozenset()
     players = Players(actor, reference, critic, Scored(toy), stop, padding=MARK)
-    shape = {"prompts": 20, "samples": 16, "new_tokens": 4, "epochs": 2, "minibatches": 2, "kl": 0.01, "critic_rate": 3}
+    shape = {
+        "prompts": 20, "samples": 16, "new_tokens": 4, "epochs": 2, "minibatches": 2, "critic_rate": 3,
+        "kl": 0.1, "kl_target": 12.0, "kl_horizon": 4000,  # from 0.1 down to 0.01: first many ways, then the best one
+    }  # fmt: skip
     config = LoopConfig(
         steps=steps, seed=seed, log_every=1, checkpoint_every=1000, optimizer=OptimizerConfig(learning_rate=rate),
         schedule=ScheduleConfig(kind="linear", warmup=0.05), **loop or {},
