@@ -11,16 +11,20 @@ from fastapi.openapi.utils import get_openapi
 
 from api import operation
 from api.access.routes import router as access
+from api.advice import router as advice
 from api.datasets.routes import router as datasets
+from api.evaluations.routes import router as evaluations
 from api.http.context import Context
 from api.http.guard import Guard
 from api.internal.routes import router as internal
 from api.metrics import Metrics
 from api.metrics import router as metrics_router
+from api.models.routes import router as models
 from api.pages.site import answer, install_pages
 from api.pipelines.routes import router as pipelines
 from api.problems import EVERYWHERE, Fault, ProblemDocument, install, responses
 from api.runs.events import router as events
+from api.runs.overview import router as overview
 from api.runs.routes import commands as run_commands
 from api.runs.routes import router as runs
 from api.scheduling.routes import commands as schedule_commands
@@ -33,8 +37,8 @@ from api.trainings.routes import router as trainings
 from api.webhooks.routes import router as webhooks
 
 ROUTERS = (
-    run_commands, events, runs, statistics, trainings, schedule_commands, schedules, datasets, pipelines, sources,
-    webhooks, access,
+    run_commands, overview, events, runs, statistics, trainings, evaluations, models, advice, schedule_commands,
+    schedules, datasets, pipelines, sources, webhooks, access,
 )  # fmt: skip
 DESCRIPTION = "Curation of raw crawls into training corpora: every document accounted for, every 0.8 proven."
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -168,6 +168,16 @@ def _invalid(error: RequestValidationError) -> Problem:
             message = f"{faults[at].message}; or: {message}"
         faults[at] = Fault(pointer=at, code=found["type"].replace("_", "-"), message=message)
     return Problem("invalid", f"{len(faults)} thing(s) are wrong", list(faults.values()))
+
+
+def invalid(error: ValidationError, body: Any) -> Problem:
+    """What is wrong in a body that no request brought as it stands: one that was made from the fields of a form."""
+    plain = {"string_pattern_mismatch": "small letters, digits, '.', '_' and '-'; a letter or a digit comes first"}
+    found = [
+        {**one, "loc": ("body", *one["loc"]), "msg": plain.get(one["type"], one["msg"])}
+        for one in error.errors(include_context=False)
+    ]
+    return _invalid(RequestValidationError(found, body=body))
 
 
 def _path(body: Any, parts: Sequence[str | int], kind: str) -> list[str | int]:

@@ -9,12 +9,15 @@ import typer
 
 from cli import (
     remote_datasets,
+    remote_evaluations,
     remote_keys,
+    remote_models,
     remote_pipelines,
     remote_runs,
     remote_schedules,
     remote_sources,
     remote_trainings,
+    trainer_app,
 )
 from cli.failures import exit_codes
 
@@ -219,6 +222,9 @@ def twins(
         twins_command(index, text_file, above)
 
 
+for _command in trainer_app.COMMANDS:
+    app.command()(_command)
+
 Home = Annotated[Optional[Path], typer.Option(help="Folder of database and runs.  Default: ./gristmill-home.")]  # noqa: UP045
 Host = Annotated[Optional[str], typer.Option(help="Address to bind to; anything but loopback needs a key.")]  # noqa: UP045
 Port = Annotated[Optional[int], typer.Option(min=0, max=65535, help="Default: 8321.")]  # noqa: UP045
@@ -266,6 +272,8 @@ app.add_typer(remote_datasets.app, name="datasets")
 app.add_typer(remote_sources.app, name="sources")
 app.add_typer(remote_pipelines.app, name="pipelines")
 app.add_typer(remote_trainings.app, name="trainings")
+app.add_typer(remote_evaluations.app, name="evaluations")
+app.add_typer(remote_models.app, name="models")
 app.add_typer(remote_keys.app, name="keys")
 
 

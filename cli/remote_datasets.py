@@ -19,13 +19,14 @@ Version = Annotated[str, typer.Argument(help="Number, alias or latest.")]
 def list_datasets(remote: Remote) -> None:
     """List datasets by name."""
     found = list(remote.client.datasets.list())
-    rows = [(d["name"], d["latest"], _aliases(d), d["description"]) for d in found]
+    rows = [(d["name"], d["latest"], shown_aliases(d), d["description"]) for d in found]
     columns = ("dataset", "latest#", "aliases", "description")
     remote.show(found, lambda _: remote.table(rows, *columns, empty="no datasets"))
 
 
-def _aliases(dataset: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={number}" for name, number in dataset["aliases"].items())
+def shown_aliases(named: dict[str, Any]) -> str:
+    """Of a dataset or a model, in one line."""
+    return ", ".join(f"{name}={number}" for name, number in named["aliases"].items())
 
 
 @command(app, "show")
@@ -58,7 +59,7 @@ def _show_card(remote: Remote, text: str) -> None:
 
 def _show_dataset(remote: Remote, found: dict[str, Any]) -> None:
     dataset = found["dataset"]
-    remote.facts([("dataset", dataset["name"]), ("about", dataset["description"]), ("aliases", _aliases(dataset))])
+    remote.facts([("dataset", dataset["name"]), ("about", dataset["description"]), ("aliases", shown_aliases(dataset))])
     rows = [(v["number"], counted(v["facts"]), v["run"], v["created_at"]) for v in found["versions"]]
     remote.table(rows, "version#", "kept#", "run", "created", empty="no versions")
 
@@ -115,7 +116,7 @@ def alias(
         remote.show({"removed": alias}, lambda _: remote.say(f"{alias}  removed"))
     else:
         made = remote.client.datasets.set_alias(name, alias, version)
-        remote.show(made, lambda made: remote.say(f"{made['name']}  {_aliases(made)}"))
+        remote.show(made, lambda made: remote.say(f"{made['name']}  {shown_aliases(made)}"))
 
 
 @command(app, "diff")

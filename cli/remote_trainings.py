@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from itertools import islice
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from cli.config_file import read_config
 from cli.remote import Most, Remote, Tags, command, shown
 from cli.remote_runs import show_runs
+from cli.trainer_app import Set
 from curation.errors import InputError
 
 app = typer.Typer(help="Trainings of a service; everything else of them is under `runs`.", no_args_is_help=True)
@@ -21,39 +22,31 @@ app = typer.Typer(help="Trainings of a service; everything else of them is under
 def start(
     remote: Remote,
     name: Annotated[str, typer.Argument(help="What it is called.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="JSON file for the trainer.")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="JSON or YAML file for the trainer.")],
     datasets: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--dataset", "-d", help="NAME, NAME@VERSION or NAME@ALIAS; ROLE=NAME… gives it a role."),
     ] = None,
+    starts: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--start", help="Model to go on from, like a dataset; ROLE=NAME… for another role."),
+    ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Model that gets a version when it succeeds; by default it is named after the training."),
+    ] = None,
+    changes: Set = None,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher starts first.")] = 0,
     tags: Tags = None,
 ) -> None:
     """Start a training."""
-    wanted = [_data(one) for one in datasets or []]
-    if not wanted:
+    if not datasets:
         raise InputError("give at least one --dataset")
-    run = remote.client.trainings.start(name, wanted, _config(config), priority=priority, tags=tags)
+    run = remote.client.trainings.start(
+        name, datasets, read_config(config, changes or []), models=starts or [], model=model, priority=priority,
+        tags=tags,
+    )  # fmt: skip
     remote.show(run, lambda run: remote.say(run["id"]))
-
-
-def _data(given: str) -> dict[str, Any]:
-    role, sign, rest = given.partition("=")
-    name, _, version = (rest if sign else given).partition("@")
-    found = {"name": name, "version": version, "role": role if sign else ""}
-    return {key: value for key, value in found.items() if value}
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON: {error}", str(path)) from None
-    if not isinstance(found, dict):
-        raise InputError("a configuration is a JSON object", str(path))
-    return found
 
 
 @command(app, "list")
@@ -88,7 +81,7 @@ def _show(remote: Remote, whole: dict[str, Any]) -> None:
     remote.facts(
         [
             ("training", run["id"]), ("name", run["name"]), ("state", run["state"]), ("reason", run["reason"]),
-            ("datasets", inputs), ("created", f"{run['created_at']} by {run['created_by']}"),
+            ("inputs", inputs), ("created", f"{run['created_at']} by {run['created_by']}"),
             ("finished", run["finished_at"]), ("result", run["result"]),
         ]
     )  # fmt: skip

@@ -6,6 +6,7 @@ Everything goes through the ledger in its own order, a stretch at a time, and re
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from pipelines.rows import Place, Rows
 from pipelines.statistics import edges_of
 
 GROUPS = ("language", "domain", "host")
-SHOWN = ("id", "url", "host", "language", "domain", "verdict", "stage", "rule", "value", "threshold", "detail",
+SHOWN = ("id", "shard", "url", "host", "language", "domain", "verdict", "stage", "rule", "value", "threshold", "detail",
          "witness", "witness_dataset", "similarity", "cluster_size")  # fmt: skip
 
 
@@ -30,7 +31,7 @@ class Wanted:
     """Which documents; None where it does not matter.
 
     Attributes:
-        verdict, stage, rule, language, domain, host: equal to these; ``und`` is no language.
+        verdict, stage, rule, language, domain, host, cluster: equal to these; ``und`` is no language.
         measure: whose value lies in ``low`` to ``high``, both inclusive.
     """
 
@@ -43,10 +44,11 @@ class Wanted:
     measure: str | None = None
     low: float | None = None
     high: float | None = None
+    cluster: str | None = None
 
     def columns(self) -> list[str]:
         """What has to be read to tell."""
-        named = ("verdict", "stage", "rule", "language", "domain", "host")
+        named = ("verdict", "stage", "rule", "language", "domain", "host", "cluster")
         return [name for name in named if getattr(self, name) is not None] + ([self.measure] if self.measure else [])
 
     def mask(self, table: pa.Table) -> np.ndarray:
@@ -100,6 +102,34 @@ def documents(
     return ledger.rows(shown, columns), shown[-1] if len(places) > limit else None
 
 
+def neighbours(run: FinishedRun, wanted: Wanted, id_: str) -> tuple[str | None, str | None]:
+    """Ids of the documents before and behind one among those that are wanted, in the order of the ledger.
+
+    Raises:
+        InputError: for a document or a measure that is not there.
+    """
+    ledger = run.ledger()
+    if wanted.measure:
+        check_measure(ledger, wanted.measure)
+    place = ledger.place(id_)
+    if place is None:
+        raise InputError(f"no record has the id {id_!r} in this run")
+    before = _last_before(ledger, wanted, place)
+    rows, _ = documents(run, wanted, place, 1)
+    previous = None if before is None else str(ledger.rows([before], ["id"])[0]["id"])
+    return previous, rows[0]["id"] if rows else None
+
+
+def _last_before(ledger: Rows, wanted: Wanted, place: Place) -> Place | None:
+    for stretch in ledger.stretches_back(wanted.columns() or ["verdict"], place):
+        rows = np.flatnonzero(wanted.mask(stretch.table)) + stretch.first
+        if stretch.file == place[0]:
+            rows = rows[rows < place[1]]
+        if rows.size:
+            return stretch.file, int(rows[-1])
+    return None
+
+
 def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = None) -> list[dict[str, Any]]:
     """Documents whose value lies nearest to a rule's threshold, on both sides, nearest first.
 
@@ -141,6 +171,7 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
     ]
 
 
+@lru_cache(maxsize=256)  # a finished run never changes
 def breakdown(run: FinishedRun, by: str, limit: int) -> dict[str, Any]:
     """Records of each language, domain or host by what became of them, the largest groups first.
 
@@ -148,20 +179,37 @@ def breakdown(run: FinishedRun, by: str, limit: int) -> dict[str, Any]:
         ``groups``: each with ``name``, ``records``, one count a verdict, and ``reasons`` by ``stage.rule``;
         ``others``: the same sums over the groups that are not shown; ``total``: number of groups.
     """
-    counts: dict[str, dict[tuple[str, str, str], int]] = {}
-    for stretch in run.ledger().stretches([by, "verdict", "stage", "rule"]):
-        table = stretch.table.cast(pa.schema([(name, pa.string()) for name in stretch.table.column_names]))
-        for row in table.group_by(table.column_names).aggregate([([], "count_all")]).to_pylist():
-            group = counts.setdefault(row[by] or ("und" if by == "language" else ""), {})
-            key = row["verdict"], row["stage"] or "", row["rule"] or ""
-            group[key] = group.get(key, 0) + row["count_all"]
-    order = sorted(counts, key=lambda name: (-sum(counts[name].values()), name))
-    rest: dict[tuple[str, str, str], int] = {}
-    for name in order[limit:]:
-        for key, count in counts[name].items():
-            rest[key] = rest.get(key, 0) + count
-    shown = [{"name": name, **_summed(counts[name])} for name in order[:limit]]
-    return {"groups": shown, "others": _summed(rest), "total": len(order)}
+    keys = [by, "verdict", "stage", "rule"]
+    nobody = "und" if by == "language" else ""
+    parts = []
+    for stretch in run.ledger().stretches(keys):
+        texts = [
+            pc.fill_null(stretch.table.column(name).cast(pa.string()), nobody if name == by else "") for name in keys
+        ]
+        parts.append(_counted(pa.table(dict(zip(keys, texts, strict=True))), keys))
+    if not parts:
+        return {"groups": [], "others": _summed({}), "total": 0}
+    whole = _added(pa.concat_tables(parts), keys)
+    order = _added(whole, [by]).sort_by([("records", "descending"), (by, "ascending")])
+    names = order.column(by).slice(0, limit)
+    chosen = pc.is_in(whole.column(by), value_set=names.combine_chunks())
+    counts: dict[str, dict[tuple[str, str, str], int]] = {name: {} for name in names.to_pylist()}
+    for row in whole.filter(chosen).to_pylist():
+        counts[row[by]][row["verdict"], row["stage"], row["rule"]] = row["records"]
+    rest = _added(whole.filter(pc.invert(chosen)), keys[1:]).to_pylist()
+    others = {(row["verdict"], row["stage"], row["rule"]): row["records"] for row in rest}
+    shown = [{"name": name, **_summed(found)} for name, found in counts.items()]
+    return {"groups": shown, "others": _summed(others), "total": order.num_rows}
+
+
+def _counted(table: pa.Table, keys: list[str]) -> pa.Table:
+    """Rows by what they have in common, with how many there are."""
+    return table.group_by(keys).aggregate([([], "count_all")]).rename_columns([*keys, "records"])
+
+
+def _added(table: pa.Table, keys: list[str]) -> pa.Table:
+    """The same of counts."""
+    return table.group_by(keys).aggregate([("records", "sum")]).rename_columns([*keys, "records"])
 
 
 def _summed(counts: dict[tuple[str, str, str], int]) -> dict[str, Any]:

@@ -25,9 +25,9 @@ class Piece:
     text: str
 
 
-def differences(first: str, second: str) -> tuple[list[Piece], bool]:
-    """Pieces in order, and whether only the beginnings were compared."""
-    words = [_WORD.findall(text[: 20 * MOST_WORDS])[:MOST_WORDS] for text in (first, second)]
+def differences(first: str, second: str, most: int = MOST_WORDS) -> tuple[list[Piece], bool]:
+    """Pieces in order, and whether only the beginnings, so many words, were compared."""
+    words = [_WORD.findall(text[: 20 * most])[:most] for text in (first, second)]
     cut = any(sum(map(len, some)) < len(text) for some, text in zip(words, (first, second), strict=True))
     pieces: list[Piece] = []
     for kind, a, b, c, d in SequenceMatcher(None, words[0], words[1], autojunk=False).get_opcodes():

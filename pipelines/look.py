@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -56,12 +58,22 @@ class FinishedRun:
         """The rows of its ledger."""
         return self._rows("ledger")
 
+    @cached_property
+    def columns(self) -> dict[str, pa.Field]:
+        """Columns of the ledger by name."""
+        return {field.name: field for field in self.ledger().schema}
+
     def corpus(self) -> Rows:
         """The rows of what it published."""
         return self._rows("corpus", CORPORA[self.kind].id_name)
 
-    def _rows(self, folder: str, id_name: str = "id") -> Rows:
-        return Rows(self.storage, self.manifest["files"], folder, id_name)  # type: ignore[index]
+    def _rows(self, folder: str, id_name: str = "id", shards: Collection[str] | None = None) -> Rows:
+        """The rows of a folder, or of its parts that some shards became."""
+        files: Iterable[str] = self.manifest["files"]  # type: ignore[index]
+        if shards is not None:
+            numbers = {number for number, shard in enumerate(self.run["shards"]) if shard["name"] in shards}
+            files = [name for name in files if "/part-" in name and int(name.split("-")[1]) in numbers]
+        return Rows(self.storage, files, folder, id_name)
 
     def table(self, folder: str) -> ds.Dataset:
         """``ledger``, ``corpus`` or ``dropped`` as an Arrow dataset."""
@@ -90,10 +102,9 @@ class FinishedRun:
             compares with a number that can be another), ``decided`` and ``failing``: documents.
         """
         rows = []
-        kinds = {field.name: field.type for field in self.ledger().schema}
         for stage, rule in self._rules():
             counts = self.statistics["stages"].get(stage, {})
-            fixed = rule.comparison == "==" or kinds.get(rule.measure) == pa.bool_()
+            fixed = rule.comparison == "==" or self._is_truth(rule.measure)
             rows.append(
                 {
                     "stage": stage, "rule": rule.name, "measure": rule.measure, "comparison": rule.comparison,
@@ -103,6 +114,9 @@ class FinishedRun:
                 }
             )  # fmt: skip
         return rows
+
+    def _is_truth(self, measure: str) -> bool:
+        return measure in self.columns and pa.types.is_boolean(self.columns[measure].type)
 
     def by_reason(self, reason: str, count: int) -> list[dict[str, Any]]:
         """Documents that one reason took away, in the order of their ids (which is random but repeatable).
@@ -130,16 +144,41 @@ class FinishedRun:
         owners = {name: stage["stage"] for stage in self.run["stages"] for name in stage["columns"]}
         measures = [(owners[n], n, v) for n, v in row.items() if n in owners and v is not None]
         shard = next(shard for shard in self.run["shards"] if shard["name"] == row["shard"])
-        texts = self.texts([id_])
+        texts = self.texts([id_], [row["shard"]])
         corpus = self.earlier(row["witness_dataset"]) if row["witness_dataset"] else self
         witness = corpus.texts([row["witness"]]) if corpus and row["witness"] else {}
         return {
             "ledger": row,
+            "shard": shard,
             "uri": shard["uri"],
             "measures": measures,
+            "rules": self.judged(row),
             "text": texts.get(id_),
             "witness_text": witness.get(row["witness"]),
         }
+
+    def judged(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What every rule that has a value says of a row of the ledger, in the order of precedence.
+
+        Returns:
+            ``stage``, ``rule``, ``measure``, ``value``, ``comparison``, ``threshold`` (for this document; None where
+            the rule is off) and ``fails``.
+        """
+        found = []
+        for stage, rule in self._rules():
+            value = row.get(rule.measure)
+            if value is None:
+                continue
+            limits = rule.limits({name: pa.array([row.get(name)], pa.string()) for name in rule.by}, 1)
+            fails = bool(rule.failures(np.array([float(value)]), limits)[0])
+            found.append(
+                {
+                    "stage": stage, "rule": rule.name, "measure": rule.measure, "value": value,
+                    "comparison": rule.comparison, "threshold": None if np.isnan(limits[0]) else float(limits[0]),
+                    "fails": fails,
+                }
+            )  # fmt: skip
+        return found
 
     def earlier(self, dataset: str) -> FinishedRun | None:
         """An earlier corpus that this run remembers, ``name@version``; None where it is not there any more."""
@@ -156,18 +195,24 @@ class FinishedRun:
                     return FinishedRun(known["uri"])
         return None
 
-    def texts(self, ids: Sequence[str]) -> dict[str, str]:
-        """Texts of documents, kept or not, as far as the recipe's retention has them."""
-        kept, published = self.corpus(), CORPORA[self.kind]
+    def texts(self, ids: Sequence[str], shards: Collection[str] | None = None) -> dict[str, str]:
+        """Texts of documents, kept or not, as far as the recipe's retention has them.
+
+        Args:
+            shards: that the documents are of, where that is known: only their parts are looked through.
+        """
+        published = CORPORA[self.kind]
+        kept = self._rows("corpus", published.id_name, shards)
         found = kept.rows(kept.places(list(dict.fromkeys(ids))), [kept.id_name, *published.text_columns])
         texts = {row[kept.id_name]: published.text(row) for row in found}
         rest = [id_ for id_ in dict.fromkeys(ids) if id_ not in texts]
-        dropped = self._rows("dropped")
+        dropped = self._rows("dropped", shards=shards)
         return texts | {row["id"]: row["text"] for row in dropped.rows(dropped.places(rest), ["id", "text"])}
 
     def with_texts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows with the ``text`` of each, None where it was not retained."""
-        texts = self.texts([row["id"] for row in rows])
+        shards = {row["shard"] for row in rows} if all("shard" in row for row in rows) else None
+        texts = self.texts([row["id"] for row in rows], shards)
         return [{**row, "text": texts.get(row["id"])} for row in rows]
 
     def _rules(self) -> list[tuple[str, Rule]]:

@@ -78,13 +78,28 @@ class Rows:
                     first += count
         return [found[place] for place in places]
 
-    def find(self, id_: str) -> dict[str, Any] | None:
-        """The whole row of a document; None where there is none."""
+    def stretches_back(self, columns: Sequence[str], before: Place) -> Iterator[Stretch]:
+        """Row groups from the one that holds ``before`` to the first one."""
+        for file in range(before[0], -1, -1):
+            with self._open(file) as opened:
+                counts = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+                for group in range(len(counts) - 1, -1, -1):
+                    first = sum(counts[:group])
+                    if file < before[0] or first < before[1]:
+                        yield Stretch(file, first, opened.read_row_group(group, columns=list(columns)))
+
+    def place(self, id_: str) -> Place | None:
+        """Where a document is; None where it is not there."""
         for stretch in self.stretches([self.id_name]):
             row = pc.index(stretch.table.column(self.id_name), id_).as_py()
             if row >= 0:
-                return self.rows([(stretch.file, stretch.first + row)], self.schema.names)[0]
+                return stretch.file, stretch.first + row
         return None
+
+    def find(self, id_: str) -> dict[str, Any] | None:
+        """The whole row of a document; None where there is none."""
+        place = self.place(id_)
+        return None if place is None else self.rows([place], self.schema.names)[0]
 
     def places(self, ids: Sequence[str]) -> list[Place]:
         """Where some documents are, in the order of the files; those that are not there are left out."""

@@ -13,6 +13,7 @@ from typing import Any
 from trainer.config import from_dict
 from trainer.errors import TrainerError
 from trainer.job import Job, read_job_file
+from trainer.launch.world import check_alone
 from trainer.tasks import find
 from trainer.train.loop import Stopped
 from trainer.train.metrics import Voice
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--job", type=Path, required=True, help="JSON: task, datasets, models, config, output")
     given = parser.parse_args(arguments)
     try:
+        check_alone()
         run(read_job_file(given.job))
     except Stopped:
         return STOPPED

@@ -43,7 +43,7 @@ def curate(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
     plan = plan_of(work, shards, progress)
     if request.get("parent_output"):
         progress.log("info", f"results taken over from the parent: {reuse(request['parent_output'], output):,} files")
-    progress.shards(len(plan.shards))
+    progress.shards([shard.identity for shard in plan.shards])
     workers = work["workers"] or os.cpu_count() or 1
     run(plan, output, lambda: make_executor(work["backend"], workers, work["ray_address"]), progress)
     return facts_of(plan, output)
@@ -153,10 +153,16 @@ def estimate(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def training(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train on published dataset versions."""
+    """Train on published dataset versions, or ask models something: a trainer does both."""
     from workers.trainings import train
 
     return train(work, progress)
 
 
-KINDS: dict[str, Kind] = {"curate": curate, "preview": curate, "estimate": estimate, "training": training}
+KINDS: dict[str, Kind] = {
+    "curate": curate,
+    "preview": curate,
+    "estimate": estimate,
+    "training": training,
+    "evaluation": training,
+}

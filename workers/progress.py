@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 MOST_WAITING = 2000  # sayings that wait to be heard; more are counted, not kept
 AT_ONCE = 200  # sayings of one report
+CELLS = 120  # stretches of shards whose progress is told apart
 
 
 class Progress:
@@ -26,8 +27,9 @@ class Progress:
         self._began = time.monotonic()
         self._state: dict[str, Any] = {
             "phase": "starting", "done": 0, "total": 0, "shards": 0, "shards_total": 0, "records": 0, "bytes": 0,
-            "left": 0, "computed": 0, "quarantined": 0, "retries": 0, "stages": {},
+            "left": 0, "computed": 0, "quarantined": 0, "retries": 0, "stages": {}, "strip": [], "phases": [],
         }  # fmt: skip
+        self._places: dict[str, int] = {}
         self._phase_began = self._began
         self._waiting: list[dict[str, Any]] = []
         self._said = 0
@@ -43,16 +45,20 @@ class Progress:
         if free is not None and free < low:
             self.log("warning", "that is not enough; the run will end with an error and go on where there is room")
 
-    def shards(self, total: int) -> None:
-        """How many shards there are."""
+    def shards(self, identities: Sequence[str]) -> None:
+        """Which shards there are, in order; ``strip`` counts those that are done in equal stretches of them."""
+        cells = min(CELLS, len(identities))
         with self._lock:
-            self._state["shards_total"] = total
+            self._places = {identity: n * cells // len(identities) for n, identity in enumerate(identities)}
+            self._state |= {"shards_total": len(identities), "strip": [0] * cells}
 
     def phase(self, name: str, total: int) -> None:
         """A phase begins."""
+        now = time.monotonic()
         with self._lock:
             self._state |= {"phase": name, "done": 0, "total": total}
-            self._phase_began = time.monotonic()
+            self._phase_began = now
+            self._state["phases"] = [*self._state["phases"], {"phase": name, "at": round(now - self._began, 1)}]
         self.log("info", f"{name}: {total:,} to do")
         self.check()
 
@@ -70,6 +76,9 @@ class Progress:
         with self._lock:
             self._state["records"] += result["records"]
             self._state["left"] += result["left"]
+            place = self._places.pop(result["identity"], None)
+            if place is not None:
+                self._state["strip"][place] += 1
             self._state["computed"] += bool(result["computed"])  # the others were there from an earlier attempt
             self._state["quarantined"] += sum(result["errors"].values())
             for stage, seconds in result["seconds"].items():

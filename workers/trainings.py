@@ -1,4 +1,5 @@
-"""Trainings: a trainer is a process that is told its job in a file and speaks in JSON lines; see docs/trainings.md.
+"""Trainings and evaluations: a trainer is a process that is told its job in a file and speaks in JSON lines; see
+docs/trainings.md.
 
 The trainer knows nothing of the service.  Its state lies in the run's folder, so that another attempt goes on where
 this one ended.
@@ -7,12 +8,11 @@ this one ended.
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
+import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -21,13 +21,14 @@ from typing import Any
 
 from curation.errors import InputError, RunError
 from pipelines.canonical import digest_bytes, pretty_json
+from pipelines.model_folder import check_model, read_model
 from pipelines.storage import MANIFEST, Storage
 from workers.progress import Progress
+from workers.trainer_protocol import GRACE_SECONDS, LONGEST_LINE, command_of, failure, heard
 
-BAD_INPUT = 2  # exit code
-GRACE_SECONDS = 60.0  # to save its state in, after SIGTERM
-LONGEST_LINE = 1 << 16
 LAST_WORDS = 40  # lines of standard error that are remembered
+OUTPUTS = {"training": "model", "evaluation": "output"}  # folder of the trainer, below the run's
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _POLL = 0.25
 
 
@@ -35,16 +36,19 @@ def train(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Run the trainer until it has ended.
 
     Returns:
-        What the trainer said of its model.
+        What the trainer said of its job; of a training with ``trained``, what there is to register.
 
     Raises:
         InputError: the trainer refused its job.
-        RunError: a dataset is not what it was when the training was submitted, or there is no such trainer.
+        RunError: a dataset or model is not what it was when the training was submitted, there is no such trainer, or
+            its model is none.
     """
     for dataset in work["request"]["datasets"]:
         _check_dataset(dataset)
+    for model in work["request"].get("models", []):
+        check_model(model)
     job = _write_job(work)
-    command = [*_command(work["trainer_command"]), "--job", str(job)]
+    command = [*command_of(work["trainer_command"]), "--job", str(job)]
     progress.log("info", f"starting {shlex.join(command)}")
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -52,13 +56,11 @@ def train(work: dict[str, Any], progress: Progress) -> dict[str, Any]:
         raise RunError(
             f"the trainer cannot be started ({error}); see GRISTMILL_TRAINER_COMMAND, now {work['trainer_command']!r}"
         ) from None
-    return _Trainer(process, progress).follow()
-
-
-def _command(text: str) -> list[str]:
-    """The trainer's command; ``python`` is the one that runs this."""
-    words = shlex.split(text)
-    return [sys.executable, *words[1:]] if words[:1] == ["python"] else words
+    result = _Trainer(process, progress).follow()
+    result.pop("trained", None)
+    if work["kind"] == "training" and "model" in result:
+        result["trained"] = _trained(Path(work["output"]), result)
+    return result
 
 
 def _check_dataset(dataset: dict[str, Any]) -> None:
@@ -78,10 +80,30 @@ def _write_job(work: dict[str, Any]) -> Path:
         raise InputError("a trainer writes to a local folder; set GRISTMILL_RUNS_ROOT to one", work["output"])
     folder.mkdir(parents=True, exist_ok=True)
     request = work["request"]
-    job = {"datasets": request["datasets"], "config": request["config"], "output": str(folder / "model")}
+    job = {
+        "task": request.get("task", "train"), "datasets": request["datasets"], "models": request.get("models", []),
+        "config": request["config"], "output": str(folder / OUTPUTS[work["kind"]]),
+    }  # fmt: skip
     path = folder / "job.json"
     Storage(str(folder)).write("job.json", pretty_json(job))
     return path
+
+
+def _trained(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """What there is to register: the folder that a trainer names as its model.
+
+    Raises:
+        RunError: it names no folder of its own, or one that holds no whole model, or another than it says.
+    """
+    name = result["model"]
+    if not isinstance(name, str) or not _FOLDER.fullmatch(name):
+        raise RunError(f"the trainer names {name!r} as its model; the name of a folder in its own is expected")
+    place = f"{OUTPUTS['training']}/{name}"
+    model = read_model(str(folder / place))
+    if result.get("digest", model.digest) != model.digest:
+        raise RunError(f"the trainer says that its model has the digest {result['digest']}, it has {model.digest}")
+    same = {key: getattr(model, key) for key in ("digest", "kind", "family", "stage", "figures")}
+    return {"folder": place, **same}
 
 
 class _Trainer:
@@ -149,48 +171,32 @@ class _Trainer:
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
         while line := self.process.stderr.readline(LONGEST_LINE):
-            self._words.append(line.decode("utf-8", "replace").rstrip()[:2000])
+            self._words.append(line.decode("utf-8", "replace").rstrip()[:2000].replace("\0", "\ufffd"))
 
     def _hear(self, line: bytes) -> None:
         try:
-            said = json.loads(line)
-            kind = said.pop("type")
-            if kind in ("metrics", "checkpoint"):
-                values = {str(name): _plain(value) for name, value in list(said.items())[:200]}
-                (self.progress.metrics if kind == "metrics" else self.progress.checkpoint)(values)
-            elif kind == "progress":
-                self.progress.state(phase=str(said.get("phase", "training")), done=int(said["done"]),
-                                    total=int(said["total"]))  # fmt: skip
-            elif kind == "log":
-                level = said.get("level", "info")
-                self.progress.log(level if level in ("info", "warning", "error") else "info", str(said["text"]))
-            elif kind == "result":
-                self._result = dict(said)
-            else:
-                raise ValueError(f"unknown type {kind!r}")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            text = line.decode("utf-8", "replace").rstrip()[:500]
+            kind, values = heard(line)
+        except ValueError as error:
+            text = line.decode("utf-8", "replace").rstrip()[:500].replace("\0", "\ufffd")
             self.progress.log("warning", f"the trainer said what is no line of its protocol ({error}): {text}")
+            return
+        if kind == "metrics":
+            self.progress.metrics(values)
+        elif kind == "checkpoint":
+            self.progress.checkpoint(values)
+        elif kind == "progress":
+            self.progress.state(**values)
+        elif kind == "log":
+            self.progress.log(**values)
+        else:
+            self._result = values
 
     def _ended(self) -> dict[str, Any]:
         code = self.process.wait()
         self._readers[1].join(5.0)
-        words = "\n".join(self._words)
         if code == 0 and self._result is not None:
             return self._result
-        if words:
-            self.progress.log("error", words[-4000:])
+        if self._words:
+            self.progress.log("error", "\n".join(self._words)[-4000:])
         last = self._words[-1] if self._words else "it said nothing"
-        if code == BAD_INPUT:
-            raise InputError(f"the trainer refused its job: {last}")
-        if code == 0:
-            raise OSError("the trainer ended without a result")
-        name = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
-        raise OSError(f"the trainer ended with {name}: {last}")
-
-
-def _plain(value: Any) -> float | int | str | None:
-    """A value of a point; numbers that JSON has no word for become text."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value if isinstance(value, int | float | str) or value is None else json.dumps(value)[:500]
+        raise failure(code, last) or OSError("the trainer ended without a result")

@@ -50,6 +50,8 @@ SCOPES = {
     "schedules:write": Role.OPERATOR,
     "datasets:read": Role.VIEWER,
     "datasets:write": Role.OPERATOR,
+    "models:read": Role.VIEWER,
+    "models:write": Role.OPERATOR,
     "trainings:write": Role.OPERATOR,
     "metrics:read": Role.VIEWER,
     "webhooks:read": Role.ADMIN,  # their URLs are often secrets themselves

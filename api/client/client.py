@@ -7,7 +7,9 @@ from typing import Any
 
 from api.client.access import Keys, Sources
 from api.client.datasets import Datasets
+from api.client.evaluations import Evaluations
 from api.client.http import READ_SECONDS, Http
+from api.client.models import Models
 from api.client.pipelines import Pipelines
 from api.client.runs import Runs
 from api.client.schedules import Schedules
@@ -34,6 +36,8 @@ class Client:
         self.keys = Keys(self._http)
         self.pipelines = Pipelines(self._http)
         self.trainings = Trainings(self._http)
+        self.models = Models(self._http)
+        self.evaluations = Evaluations(self._http)
 
     @property
     def url(self) -> str:
@@ -55,4 +59,9 @@ class Client:
     def whoami(self) -> dict[str, Any]:
         """Name and scopes of the key."""
         found: dict[str, Any] = self._http.get("/self")
+        return found
+
+    def advise(self, **answers: Any) -> dict[str, Any]:
+        """Which family, size and trainings to begin with; ``task`` has to be answered, ``GET /advice`` has the rest."""
+        found: dict[str, Any] = self._http.post("/advice", {"answers": answers})
         return found

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from api.client.given import given
 from api.client.http import Http, segment
 
 
@@ -17,17 +18,20 @@ class Trainings:
 
     def start(
         self, name: str, datasets: Iterable[str | Mapping[str, Any]], config: Mapping[str, Any], *,
-        idempotency_key: str | None = None, **more: Any,
+        models: Iterable[str | Mapping[str, Any]] = (), idempotency_key: str | None = None, **more: Any,
     ) -> Any:  # fmt: skip
         """Start a training; returns its run.
 
         Args:
-            datasets: ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS`` each, or as the API has them, with a ``role``.
+            datasets: ``NAME``, ``NAME@VERSION`` or ``ROLE=NAME@ALIAS`` each, or as the API has them.
             config: for the trainer, as it is.
-            more: ``priority``, ``tags``, ``note``.
+            models: the same of models; without a role, the one that the training starts from.
+            more: ``model`` (which gets a version of it), ``priority``, ``tags``, ``note``.
         """
-        given = {key: value for key, value in more.items() if value is not None}
-        body = {"name": name, "datasets": [_data(one) for one in datasets], "config": dict(config), **given}
+        body = {
+            "name": name, "datasets": given(datasets), "models": given(models), "config": dict(config),
+            **{key: value for key, value in more.items() if value is not None},
+        }  # fmt: skip
         return self._http.post("/trainings", body, idempotency_key or str(uuid.uuid4()))
 
     def list(self, **filters: Any) -> Iterator[dict[str, Any]]:
@@ -45,10 +49,3 @@ class Trainings:
     def checkpoints(self, run_id: str) -> Any:
         """States that it can be taken up from."""
         return self._http.get(f"/trainings/{segment(run_id)}/checkpoints")["items"]
-
-
-def _data(given: str | Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(given, str):
-        return dict(given)
-    name, sign, version = given.partition("@")
-    return {"name": name, "version": version} if sign else {"name": name}

@@ -1,31 +1,40 @@
-"""Files of a version as an answer: whole or a range of bytes, streamed."""
+"""Files of a version, of a dataset or a model, as an answer: whole or a range of bytes, streamed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.problems import Problem
+from api.problems import Problem, responses
 from pipelines.canonical import digest_bytes
 from pipelines.look import FinishedRun
-from pipelines.storage import MANIFEST
+from pipelines.storage import MANIFEST, Storage
 
 CHUNK = 1 << 20  # bytes
 TYPES = {".parquet": "application/vnd.apache.parquet", ".json": "application/json", ".md": "text/markdown"}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_CONTENT = {"application/json": {}, **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in (
+    "application/vnd.apache.parquet", "text/markdown", "application/octet-stream")}}  # fmt: skip
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file", "content": _CONTENT},
+    206: {"description": "A range of it", "content": _CONTENT},
+    304: {"description": "Not modified"},
+    **responses("not-found", "conflict", "range-not-satisfiable"),
+}
+Files = Mapping[str, Mapping[str, Any]]  # ``bytes`` and ``digest`` by name, of a version
 
 
-def file_response(run: FinishedRun, path: str, request: Request) -> Response:
-    """A file that the manifest names; any other is not there.
+def file_response(storage: Storage, files: Files, path: str, request: Request) -> Response:
+    """A file that a version has; any other is not there.
 
     One range of bytes is served (RFC 9110, section 14); several at once, or one that makes no sense, is answered with
     the whole, as the standard allows.
     """
-    entry = entries(run).get(path)
+    entry = files.get(path)
     if entry is None:
         raise Problem("not-found", "this version has no such file; `files` lists them all")
     size, tag = int(entry["bytes"]), f'"{entry["digest"].rpartition(":")[2]}"'
@@ -44,7 +53,7 @@ def file_response(run: FinishedRun, path: str, request: Request) -> Response:
     media_type = TYPES.get(path[path.rfind(".") :], "application/octet-stream")
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=media_type)
-    stream: Any = run.storage.open(path)
+    stream: Any = storage.open(path)
     return StreamingResponse(_bytes(stream, first, last + 1), status, headers, media_type=media_type)
 
 

@@ -69,6 +69,7 @@ class Lineage(BaseModel):
     models: list[dict[str, Any]] = Field(description="What stages say of the models that they used.")
     versions: dict[str, Any] = Field(description="Of the program and the libraries that decide.")
     trainings: list[str] = Field(description="Trainings that were given this version.")
+    evaluations: list[str] = Field(description="Evaluations that were given this version.")
 
 
 class VersionDetail(Version):
@@ -98,6 +99,20 @@ class RowPage(BaseModel):
 
     items: list[dict[str, Any]]
     next: str | None
+
+
+class RowGroup(BaseModel):
+    """Rows that have one value in common."""
+
+    name: str | None
+    rows: int
+
+
+class RowGroups(BaseModel):
+    """Rows by their value of a column, the most frequent first."""
+
+    items: list[RowGroup]
+    total: int = Field(description="Number of values.")
 
 
 class VersionDiff(BaseModel):

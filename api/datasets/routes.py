@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
+import numpy as np
+import pyarrow.compute as pc
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from api.access.audit import record
 from api.access.principals import Principal
-from api.datasets.files import entries, file_response
+from api.datasets.files import FILE, entries, file_response
 from api.datasets.models import (
     AliasTarget,
     Column,
@@ -24,6 +29,8 @@ from api.datasets.models import (
     FileList,
     Lineage,
     Publication,
+    RowGroup,
+    RowGroups,
     RowPage,
     Version,
     VersionDetail,
@@ -40,7 +47,7 @@ from api.problems import Fault, Problem, responses
 from api.runs import store
 from api.runs.states import SUCCEEDED
 from api.statistics.finished import open_location
-from api.store.tables import aliases, dataset_versions, datasets, training_inputs
+from api.store.tables import aliases, dataset_versions, datasets, runs, training_inputs
 from pipelines.kinds import kind_of
 from pipelines.look import FinishedRun
 from pipelines.rows import Rows
@@ -54,15 +61,8 @@ Ref = Annotated[
     str, Path(max_length=100, description="Number of a version, an alias, or `latest`.", examples=["latest"])
 ]
 AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,99}$", description="`latest` is taken.")]
-_CONTENT = {"application/json": {}, **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in (
-    "application/vnd.apache.parquet", "text/markdown", "application/octet-stream")}}  # fmt: skip
-_FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file", "content": _CONTENT},
-    206: {"description": "A range of it", "content": _CONTENT},
-    304: {"description": "Not modified"},
-    **responses("not-found", "conflict", "range-not-satisfiable"),
-}
 THERE = responses("not-found", "conflict")
+Word = Annotated[NoNul, Query(max_length=500)]
 CELL = 2000  # characters of a text in a preview
 
 
@@ -217,18 +217,21 @@ def get_lineage(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> Lineage
     told = found.open().run
     with context.database.read() as connection:
         run = store.find(connection, found.version["run_id"])
-        here = (training_inputs.c.dataset_id == found.dataset["id"]) & (
-            training_inputs.c.number == found.version["number"]
-        )
-        query = select(training_inputs.c.run_id).where(here).order_by(training_inputs.c.run_id)
-        trainings = list(connection.execute(query).scalars())
+        given = {kind: _runs_given(connection, found, kind) for kind in ("training", "evaluation")}
     models = [{"stage": stage["stage"], **stage["facts"]} for stage in told["stages"] if stage["facts"]]
     inputs = [{name: shard[name] for name in ("name", "size", "digest", "identity")} for shard in told["shards"]]
     return Lineage(
         run=run["id"], parent=run["parent_id"], schedule=run["schedule_id"], pipeline=run["pipeline_id"],
         revision=run["revision"], recipe=told["recipe"], inputs=inputs, earlier=told["earlier"], models=models,
-        versions=told["versions"], trainings=trainings,
+        versions=told["versions"], trainings=given["training"], evaluations=given["evaluation"],
     )  # fmt: skip
+
+
+def _runs_given(connection: Connection, found: Found, kind: str) -> list[str]:
+    """Runs of a kind that a version was given to, in the order of their submission."""
+    query = select(runs.c.id).join(training_inputs, training_inputs.c.run_id == runs.c.id).where(runs.c.kind == kind)
+    is_it = training_inputs.c.dataset_id == found.dataset["id"], training_inputs.c.number == found.version["number"]
+    return list(connection.execute(query.where(*is_it).order_by(runs.c.id)).scalars())
 
 
 @router.get("/{name}/versions/{ref}/files", summary="Every file of a version", responses=THERE)
@@ -245,15 +248,17 @@ def list_files(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> FileList
 
 
 @router.get("/{name}/versions/{ref}/files/{path:path}", summary="One file, or a range of it", response_class=Response,
-            responses=_FILE)  # fmt: skip
+            responses=FILE)  # fmt: skip
 def get_file(name: DatasetName, ref: Ref, path: NoNul, request: Request, context: Ctx, _: Reader) -> Response:
-    return file_response(_find(context, name, ref).open(), path, request)
+    run = _find(context, name, ref).open()
+    return file_response(run.storage, entries(run), path, request)
 
 
 @router.head("/{name}/versions/{ref}/files/{path:path}", summary="Size and digest of a file", response_class=Response,
-             responses=_FILE)  # fmt: skip
+             responses=FILE)  # fmt: skip
 def head_file(name: DatasetName, ref: Ref, path: NoNul, request: Request, context: Ctx, _: Reader) -> Response:
-    return file_response(_find(context, name, ref).open(), path, request)
+    run = _find(context, name, ref).open()
+    return file_response(run.storage, entries(run), path, request)
 
 
 @router.get("/{name}/versions/{ref}/rows", summary="Rows of the corpus", responses=THERE)
@@ -261,22 +266,63 @@ def list_rows(
     name: DatasetName, ref: Ref, context: Ctx, _: Reader,
     limit: Annotated[int, Query(ge=1, le=100)] = 20, cursor: pages.Cursor = None,
     full: Annotated[bool, Query(description="Whole texts instead of their beginnings.")] = False,
+    source: Word | None = None, language: Word | None = None, split: Word | None = None, domain: Word | None = None,
 ) -> RowPage:  # fmt: skip
+    """Of rows that have these values; a column that the corpus has not is refused."""
     found = _find(context, name, ref)
-    filters = {"dataset": name, "version": found.version["number"]}
+    given = {"source": source, "language": language, "split": split, "domain": domain}
+    wanted = {column: value for column, value in given.items() if value is not None}
+    filters = {"dataset": name, "version": found.version["number"], **wanted}
     place = pages.decode(cursor, filters, (int, int))
     corpus, after = found.open().corpus(), (place[0], place[1]) if place else None
-    places = list(islice(_places(corpus, after), limit + 1))
+    _check_columns(corpus, wanted)
+    places = list(islice(_places(corpus, after, wanted), limit + 1))
     items = [_cut(row, full) for row in corpus.rows(places[:limit], corpus.schema.names)]
     following = pages.encode(list(places[limit - 1]), filters) if len(places) > limit else None
     return RowPage(items=items, next=following)
 
 
-def _places(corpus: Rows, after: tuple[int, int] | None) -> Any:
-    for stretch in corpus.stretches([corpus.id_name], after):
-        for row in range(stretch.first, stretch.first + stretch.table.num_rows):
+def _check_columns(corpus: Rows, wanted: Collection[str]) -> None:
+    there = corpus.schema.names
+    faults = [
+        Fault(pointer=f"query/{name}", code="column", message="this corpus has no such column")
+        for name in wanted
+        if name not in there
+    ]
+    if faults and there:
+        raise Problem("invalid", errors=faults)
+
+
+def _places(corpus: Rows, after: tuple[int, int] | None, wanted: Mapping[str, str]) -> Any:
+    for stretch in corpus.stretches(list(wanted) or [corpus.id_name], after):
+        fits = np.ones(stretch.table.num_rows, bool)
+        for name, value in wanted.items():
+            same = pc.fill_null(pc.equal(stretch.table.column(name), value), False)
+            fits &= np.asarray(same.to_numpy(zero_copy_only=False), bool)
+        for row in (np.flatnonzero(fits) + stretch.first).tolist():
             if after is None or (stretch.file, row) > after:
                 yield stretch.file, row
+
+
+@router.get("/{name}/versions/{ref}/groups", summary="Rows by source, language, split or domain", responses=THERE)
+def list_groups(
+    name: DatasetName, ref: Ref, context: Ctx, _: Reader, by: Literal["source", "language", "split", "domain"],
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> RowGroups:  # fmt: skip
+    run = _find(context, name, ref).open()
+    _check_columns(run.corpus(), [by])
+    counts = _groups(run, by)
+    items = [RowGroup(name=value, rows=count) for value, count in counts[:limit]]
+    return RowGroups(items=items, total=len(counts))
+
+
+@lru_cache(maxsize=256)  # a version never changes
+def _groups(run: FinishedRun, by: str) -> tuple[tuple[str | None, int], ...]:
+    counts: Counter[str | None] = Counter()
+    for stretch in run.corpus().stretches([by]):
+        for entry in pc.value_counts(stretch.table.column(by)).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+    return tuple(sorted(counts.items(), key=lambda one: (-one[1], one[0] or "")))
 
 
 def _cut(row: dict[str, Any], full: bool) -> dict[str, Any]:
@@ -284,7 +330,16 @@ def _cut(row: dict[str, Any], full: bool) -> dict[str, Any]:
     plain: dict[str, Any] = jsonable_encoder(row)
     if full:
         return plain
-    return {k: v[:CELL] + "…" if isinstance(v, str) and len(v) > CELL else v for k, v in plain.items()}
+    return {name: _short(value) for name, value in plain.items()}
+
+
+def _short(value: Any) -> Any:
+    """A text, or each text of some messages, with an ellipsis where it was cut."""
+    if isinstance(value, str):
+        return value[:CELL] + "…" if len(value) > CELL else value
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    return {name: _short(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 @router.get("/{name}/diff", summary="What differs between two versions", responses=THERE)

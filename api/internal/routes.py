@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, update
 from api.datasets.store import publish_run
 from api.http.context import Context, Ctx
 from api.http.models import Body
+from api.models.store import register
 from api.problems import Problem
 from api.runs import queries, store
 from api.runs.states import CANCELLING, PAUSING, STARTING, Actor
@@ -124,7 +125,7 @@ def heartbeat(run_id: RunId, epoch: Epoch, report: Report, request: Request, con
 
 @router.post("/complete")
 def complete(run_id: RunId, epoch: Epoch, end: End, request: Request, context: Ctx) -> dict[str, Any]:
-    """End the attempt.  Success and the version of the dataset that it publishes are one transaction."""
+    """End the attempt.  Success and the version, of a dataset or a model, that comes of it are one transaction."""
     with _speaking(context, request, run_id, epoch) as (connection, attempt, now):
         _note(connection, attempt, end.progress, now)
         _finish(connection, context, store.find(connection, run_id), epoch, end, now)
@@ -136,12 +137,15 @@ def _finish(connection: Connection, context: Context, run: RowMapping, epoch: in
     if run["state"] == CANCELLING or end.outcome == "released":
         store.transition(connection, run_id, "release", Actor.DRIVER, who, now, end.reason)
     elif end.outcome == "succeeded":
-        result = end.result or {}
+        result = dict(end.result or {})
+        trained = result.pop("trained", None)
         changes = {"result": result, "plan_key": result.get("plan_key")}
         reason = "nothing in its source was new" if result.get("nothing_new") else None
         run = store.transition(connection, run_id, "succeed", Actor.DRIVER, who, now, reason, changes)
         if run["request"].get("publish") and not result.get("nothing_new"):
             publish_run(connection, run, run["request"]["publish"], run["created_by"], now)
+        if run["kind"] == "training" and trained and run["request"].get("model"):
+            register(connection, run, trained, now)
     elif end.outcome == "failed":
         store.transition(connection, run_id, "fail", Actor.DRIVER, who, now, end.reason)
     else:

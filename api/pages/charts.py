@@ -141,6 +141,7 @@ def flow(links: Sequence[tuple[str, str, float]], colours: Mapping[str, str] | N
                 "data": [{"name": plain(name), "itemStyle": {"color": chosen.get(name, "$accent")}} for name in names],
                 "links": [{"source": plain(a), "target": plain(b), "value": value} for a, b, value in links if value],
                 "label": {"color": "$ink", "overflow": "truncate", "width": 130},
+                "labelLayout": {"hideOverlap": True},
                 "lineStyle": {"color": "source", "opacity": 0.3},
             }
         ],

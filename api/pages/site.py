@@ -6,12 +6,36 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from api.http.guard import is_api
-from api.pages import assets, entrance, home
+from api.pages import (
+    admin,
+    admin_audit,
+    admin_keys,
+    admin_webhooks,
+    assets,
+    compare,
+    datasets,
+    documents,
+    entrance,
+    fork,
+    home,
+    new_run,
+    pairs,
+    runs,
+    schedule_forms,
+    schedules,
+    stages,
+    trainings,
+)
 from api.pages.render import problem_page
 from api.pages.visitors import SignIn, to_sign_in
 from api.problems import Problem, respond
 
-ROUTERS = (assets.router, entrance.router, home.router)
+ROUTERS = (
+    assets.router, entrance.router, home.router, new_run.router, runs.router, fork.router, stages.router,
+    documents.router, compare.router, datasets.router, pairs.router, schedule_forms.router, schedules.router,
+    admin.router, admin_keys.router, admin_webhooks.router, admin_audit.router,
+    trainings.router,
+)  # fmt: skip
 
 
 def install_pages(app: FastAPI) -> None:

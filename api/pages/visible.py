@@ -27,19 +27,27 @@ _STACK = re.compile(
 )
 
 
+CUT = Markup('<span class="cut" title="cut">…</span>')
+
+
 def visible(text: Any, limit: int | None = None) -> Markup:
     """Markup of a text that came from outside; with ``limit``, of its first characters."""
     whole = "" if text is None else str(text)
-    cut = whole if limit is None else whole[:limit]
+    parts = shown(whole if limit is None else whole[:limit])
+    if limit is not None and len(whole) > limit:
+        parts += CUT
+    return Markup('<bdi class="said">{}</bdi>').format(parts)
+
+
+def shown(text: str) -> Markup:
+    """The same without isolating it, for a stretch of what is isolated as a whole."""
     parts, at = [], 0
-    cut = _STACK.sub("\\1…", cut)
-    for found in _MARKED.finditer(cut):
-        parts += [escape(cut[at : found.start()]), _mark(found[0])]
+    text = _STACK.sub("\\1…", text)
+    for found in _MARKED.finditer(text):
+        parts += [escape(text[at : found.start()]), _mark(found[0])]
         at = found.end()
-    parts.append(escape(cut[at:]))
-    if len(cut) < len(whole) and limit is not None and len(whole) > limit:
-        parts.append(Markup('<span class="cut" title="cut">…</span>'))
-    return Markup('<bdi class="said">{}</bdi>').format(Markup("").join(parts))
+    parts.append(escape(text[at:]))
+    return Markup("").join(parts)
 
 
 def _mark(character: str) -> Markup:

@@ -55,10 +55,15 @@ async def list_events(
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         stream = _stream(context, request, run_id, start)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
-    rows, _state = await run_in_threadpool(_read, context.database, run_id, start, limit)
-    items = [event_of(row) for row in rows]
-    page = EventPage(items=items, last=items[-1].number if items else start)
+    page = await run_in_threadpool(events_of, context, run_id, start, limit)
     return JSONResponse(page.model_dump(), headers={"Vary": "Accept"})
+
+
+def events_of(context: Context, run_id: str, after: int, limit: int) -> EventPage:
+    """Events behind a number, in order."""
+    rows, _ = _read(context.database, run_id, after, limit)
+    items = [event_of(row) for row in rows]
+    return EventPage(items=items, last=items[-1].number if items else after)
 
 
 def _check(database: Database, run_id: str) -> None:

@@ -26,6 +26,7 @@ class Run(BaseModel):
     schedule: str | None = Field(description="Id of the schedule that started it.")
     parent: str | None = Field(description="Id of the run that it was forked from.")
     attempts: int
+    events: int = Field(description="Number of the last event.")
     inputs: list[dict[str, Any]]
     recipe: dict[str, Any] = Field(description="Empty for a training.")
     config: dict[str, Any] | None = Field(description="Of a training.")
@@ -119,7 +120,7 @@ def run_of(row: Any) -> Run:
     request = row["request"]
     return Run(
         **_common(row), priority=row["priority"], note=row["note"], pipeline=row["pipeline_id"],
-        revision=row["revision"], attempts=row["epoch"], inputs=request.get("display", []),
+        revision=row["revision"], attempts=row["epoch"], events=row["events"], inputs=request.get("display", []),
         recipe=request.get("recipe", {}), config=request.get("config"), created_by=row["created_by"],
         updated_at=text_of(row["updated_at"]), started_at=_text(row["started_at"]),
     )  # fmt: skip

@@ -235,22 +235,29 @@ def change_run(
     return run_of(row)
 
 
+def command_run(
+    action: str, run_id: str, request: Request, response: Response, context: Context, principal: Principal
+) -> Run:
+    """One of ``COMMANDS``."""
+    with context.database.write() as connection:
+        run = store.find(connection, run_id, lock=True)
+        check_match(request, run)
+        now = context.database.now(connection)
+        # Later nights may have read what this one did not finish: what it builds on is told anew.
+        fresh = {"request": {k: v for k, v in run["request"].items() if k != "after"}} if action == "retry" else {}
+        row = store.transition(connection, run_id, action, Actor.USER, principal.name, now, changes=fresh)
+        record(connection, principal.name, f"run.{action}", run_id, now)
+    response.headers["ETag"] = etag(row)
+    return run_of(row)
+
+
 def _command(action: str, summary: str) -> None:
     @router.post(
         f"/{{run_id}}/{action}", summary=summary, name=f"{action}_run",
         responses=responses("not-found", "illegal-transition", "changed-meanwhile"),
     )  # fmt: skip
     def command(run_id: RunId, request: Request, response: Response, context: Ctx, principal: Writer) -> Run:
-        with context.database.write() as connection:
-            run = store.find(connection, run_id, lock=True)
-            check_match(request, run)
-            now = context.database.now(connection)
-            # Later nights may have read what this one did not finish: what it builds on is told anew.
-            fresh = {"request": {k: v for k, v in run["request"].items() if k != "after"}} if action == "retry" else {}
-            row = store.transition(connection, run_id, action, Actor.USER, principal.name, now, changes=fresh)
-            record(connection, principal.name, f"run.{action}", run_id, now)
-        response.headers["ETag"] = etag(row)
-        return run_of(row)
+        return command_run(action, run_id, request, response, context, principal)
 
 
 _command("cancel", "Stop it; what is committed stays")

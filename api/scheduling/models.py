@@ -106,6 +106,7 @@ class FireRecord(BaseModel):
     outcome: Literal["started", "skipped", "missed", "coalesced"]
     reason: str | None
     run: str | None = Field(description="Id of the run that was started.")
+    run_state: str | None = Field(default=None, description="State of that run now.")
     decided_at: str
 
 
@@ -114,6 +115,28 @@ class FirePage(BaseModel):
 
     items: list[FireRecord]
     next: str | None
+
+
+class CalendarDay(BaseModel):
+    """A date of a schedule's zone."""
+
+    date: date
+    fires: dict[str, int] = Field(
+        description="Nominal times with their decision, by outcome; `started` ones by the state of their run now."
+    )
+    coming: int = Field(description="Nominal times without a decision yet.")
+    run: str | None = Field(description="Id of the run, where the date has just one.")
+    at: str | None = Field(description="The nominal time on the wall clock, where the date has just one.")
+
+
+class Calendar(BaseModel):
+    """A month of a schedule, on the wall clock of its zone."""
+
+    month: str
+    time_zone: str
+    today: date
+    days: list[CalendarDay]
+    complete: bool = Field(description="Whether all that will come was counted; at most 2,000 are.")
 
 
 class Backfill(Body):
@@ -144,7 +167,7 @@ class BackfillResult(BaseModel):
 def fire_record_of(row: Any) -> FireRecord:
     """A row of decisions."""
     return FireRecord(nominal=text_of(row["nominal"]), outcome=row["outcome"], reason=row["reason"],
-                      run=row["run_id"], decided_at=text_of(row["decided_at"]))  # fmt: skip
+                      run=row["run_id"], run_state=row["run_state"], decided_at=text_of(row["decided_at"]))  # fmt: skip
 
 
 def local_text(moment: datetime, zone: Any) -> str:

@@ -13,19 +13,21 @@ from api.access.principals import Principal
 from api.http import pages
 from api.http.context import Context, Ctx, Needs, check_match, etag
 from api.http.named import is_taken, page_by_name
-from api.http.times import text_of
+from api.http.times import milliseconds_of, text_of
 from api.problems import Fault, Problem, responses
 from api.runs.models import Run, run_of
 from api.runs.requests import resolve
 from api.runs.states import CANCELLED, FAILED
 from api.scheduling import store
 from api.scheduling.backfill import backfill_times
+from api.scheduling.calendar import month_of
 from api.scheduling.cron import zone_named
-from api.scheduling.decide import next_due
+from api.scheduling.decide import Outcome, next_due
 from api.scheduling.models import (
     Backfill,
     BackfillResult,
     BackfillTime,
+    Calendar,
     FirePage,
     FireTime,
     FireTimes,
@@ -41,12 +43,16 @@ from api.scheduling.models import (
 from api.scheduling.policy import SchedulePolicy
 from api.store.ids import new_id
 from api.store.tables import fires, runs, schedules
+from curation.errors import InputError
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 commands = APIRouter(tags=["schedules"])
 Reader = Annotated[Principal, Depends(Needs("schedules:read"))]
 Writer = Annotated[Principal, Depends(Needs("schedules:write"))]
 ScheduleName = Annotated[str, Path(max_length=100)]
+Month = Annotated[
+    str | None, Query(max_length=7, pattern=r"^\d{4}-\d{2}$", description="Such as 2026-11; this one by default.")
+]
 MOST_BACKFILLED = 400  # runs of one backfill: a year of nights and a month
 
 
@@ -224,18 +230,46 @@ def list_next_fires(
     return _next_fires(store.policy_of(row), row["id"], now, count)
 
 
-@router.get("/{name}/fires", summary="Decisions about past nominal times", responses=responses("not-found"))
-def list_fires(
-    name: ScheduleName, context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None
-) -> FirePage:  # fmt: skip
-    after = pages.decode(cursor, {"schedule": name}, (int,))
+@router.get("/{name}/calendar", summary="A month of nights", responses=responses("not-found"))
+def get_calendar(name: ScheduleName, context: Ctx, _: Reader, month: Month = None) -> Calendar:
+    """What became of each date, and what is to come."""
     with context.database.read() as connection:
         row = store.find_schedule(connection, name)
-        query = select(fires).where(fires.c.schedule_id == row["id"])
+        try:
+            return month_of(connection, row, month, context.database.now(connection))
+        except InputError as error:
+            fault = Fault(pointer="query/month", code="month", message=error.message)
+            raise Problem("invalid", error.message, [fault]) from None
+
+
+@router.get("/{name}/fires", summary="Decisions about past nominal times", responses=responses("not-found"))
+def list_fires(
+    name: ScheduleName, context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None,
+    outcome: Outcome | None = None,
+    nominal_after: Annotated[datetime | None, Query(description="At or after this nominal time.")] = None,
+    nominal_before: Annotated[datetime | None, Query(description="Before this nominal time.")] = None,
+) -> FirePage:  # fmt: skip
+    begin = None if nominal_after is None else milliseconds_of(nominal_after)
+    end = None if nominal_before is None else milliseconds_of(nominal_before)
+    filters = {"schedule": name, "outcome": outcome, "after": begin, "before": end}
+    after = pages.decode(cursor, filters, (int,))
+    with context.database.read() as connection:
+        row = store.find_schedule(connection, name)
+        query = (
+            select(fires, runs.c.state.label("run_state"))
+            .outerjoin(runs, runs.c.id == fires.c.run_id)
+            .where(fires.c.schedule_id == row["id"])
+        )
+        if outcome is not None:
+            query = query.where(fires.c.outcome == outcome)
+        if begin is not None:
+            query = query.where(fires.c.nominal >= begin)
+        if end is not None:
+            query = query.where(fires.c.nominal < end)
         if after is not None:
             query = query.where(fires.c.nominal < after[0])
         rows = list(connection.execute(query.order_by(fires.c.nominal.desc()).limit(limit + 1)).mappings())
-    following = pages.encode([rows[limit - 1]["nominal"]], {"schedule": name}) if len(rows) > limit else None
+    following = pages.encode([rows[limit - 1]["nominal"]], filters) if len(rows) > limit else None
     return FirePage(items=[fire_record_of(one) for one in rows[:limit]], next=following)
 
 

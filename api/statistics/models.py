@@ -27,6 +27,7 @@ class Funnel(BaseModel):
     rows: list[FunnelRow]
     records: dict[str, int]
     tokens: dict[str, int]
+    languages: dict[str, int] = Field(default={}, description="Documents of each language that was found.")
 
 
 class Amount(BaseModel):
@@ -166,6 +167,8 @@ class MeasureSummary(BaseModel):
 
     name: str
     stage: str | None
+    about: str = Field(default="", description="What it is, in words.")
+    unit: str = Field(default="", description="`share` (0 to 1), `count`, `yes or no`, or empty for another number.")
     count: int
     mean: float
     min: float
@@ -223,6 +226,7 @@ class DocumentRow(BaseModel):
     """A record of the ledger, in short."""
 
     id: str
+    shard: str | None = Field(default=None, description="Name of the file that it was read from.")
     url: str | None
     host: str | None
     language: str | None
@@ -271,15 +275,65 @@ class Diff(BaseModel):
     cut: bool = Field(description="Whether only the beginnings were compared.")
 
 
+class Judged(BaseModel):
+    """What a rule says of a document."""
+
+    stage: str
+    rule: str
+    measure: str
+    value: float
+    comparison: str = Field(description="A document is kept while `value comparison threshold` holds.")
+    threshold: float | None = Field(description="For this document; null where the rule is off.")
+    fails: bool
+
+
+class TextPlace(BaseModel):
+    """A stretch of a text, in code points; of an entry, of one of its messages."""
+
+    start: int
+    end: int = Field(description="Exclusive.")
+    side: str | None
+    turn: int | None
+
+
+class Objected(BaseModel):
+    """A rule that a document fails, or was asked about, and where in the text it stands."""
+
+    stage: str
+    rule: str
+    places: list[TextPlace] | None = Field(
+        description="Null for a rule that speaks of the text as a whole, and where nobody can tell."
+    )
+
+
 class Document(BaseModel):
     """Everything known of one document."""
 
     ledger: dict[str, Any]
     uri: str
     measures: list[Measured]
+    rules: list[Judged] = Field(description="Every rule that had a value, in the order of precedence.")
+    objections: list[Objected]
     text: str | None
     witness_text: str | None
     diff: Diff | None
+
+
+class Neighbours(BaseModel):
+    """Documents before and behind one, among those that the filters let through."""
+
+    previous: str | None
+    next: str | None
+
+
+class SourceRecord(BaseModel):
+    """What the shard holds of a document, as it was read: text to be shown, and never to be trusted."""
+
+    head: str = Field(description="Of an archive's record: its own header and that of HTTP; else empty.")
+    text: str = Field(description="The page, the line or the row; its first 200,000 characters.")
+    charset: str
+    bytes: int = Field(description="Of the page, the line or the row.")
+    cut: bool = Field(description="Whether only the beginning is here.")
 
 
 class WhatIfRequest(Body):

@@ -6,6 +6,7 @@ from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
+from sqlalchemy import select
 
 from api.access.principals import Principal
 from api.http import pages
@@ -27,26 +28,36 @@ from api.statistics.models import (
     Funnel,
     FunnelRow,
     Histogram,
+    Judged,
     Measured,
     MeasureList,
     MeasureSummary,
+    Neighbours,
+    Objected,
     Overlap,
     OverlapList,
     RuleList,
     RuleSummary,
     SetSummary,
+    SourceRecord,
     StageList,
     StageSummary,
     Verdict,
     WhatIfAnswer,
     WhatIfRequest,
 )
+from api.store.tables import sources
 from curation.errors import InputError
-from pipelines.browse import GROUPS, Wanted, breakdown, documents, histogram, nearest
+from curation.read import clean
+from pipelines.browse import GROUPS, Wanted, breakdown, documents, histogram, nearest, neighbours
 from pipelines.compare import compare
 from pipelines.differences import differences
+from pipelines.explained import describes, unit_of
 from pipelines.funnel import funnel
 from pipelines.look import FinishedRun
+from pipelines.objections import objections
+from pipelines.raw import SourceError, raw_record
+from pipelines.roots import inside
 from pipelines.statistics import mean_of
 from pipelines.what_if.child import TooMuchMemoryError, TooSlowError, ask_in_child
 
@@ -60,6 +71,8 @@ DocumentId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id of t
 WHAT_IF_SECONDS = 30.0
 WHAT_IF_MEMORY = 4 << 30  # bytes of address space; what is used is far less
 _QUESTIONS = BoundedSemaphore(2)  # what-ifs at once
+_NOBODY = "no record of this run has that id"
+NEAREST = 200  # documents nearest to a threshold, at most
 EXCERPT = 600  # characters of a text in a list
 UNFINISHED = responses("not-found", "conflict")
 router = APIRouter(prefix="/runs/{run_id}", tags=["statistics"], responses=UNFINISHED)
@@ -68,7 +81,11 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["statistics"], responses=UNFIN
 @router.get("/funnel", summary="Documents and tokens: read, lost for each reason, kept")
 def get_funnel(_: Reader, run: Run) -> Funnel:
     rows = [FunnelRow(**vars(row)) for row in funnel(run.statistics)]
-    return Funnel(rows=rows, records=run.statistics["records"], tokens=run.statistics["tokens"])
+    languages = {
+        name: sum(amount["documents"] for amount in found.values())
+        for name, found in run.statistics["languages"].items()
+    }  # fmt: skip
+    return Funnel(rows=rows, records=run.statistics["records"], tokens=run.statistics["tokens"], languages=languages)
 
 
 @router.get("/stages", summary="What each stage did")
@@ -113,10 +130,11 @@ def list_overlap(_: Reader, run: Run) -> OverlapList:
 @router.get("/measures", summary="Every measure: count, mean, extremes")
 def list_measures(_: Reader, run: Run) -> MeasureList:
     owners = {name: stage["stage"] for stage in run.run["stages"] for name in stage["columns"]}
-    found = run.statistics["measures"]
+    found, columns = run.statistics["measures"], run.columns
     order = {name: place for place, name in enumerate(owners)}
     items = [
-        MeasureSummary(name=name, stage=owners.get(name), count=found[name]["count"], mean=mean_of(found[name]),
+        MeasureSummary(name=name, stage=owners.get(name), about=describes(columns.get(name)),
+                       unit=unit_of(name, columns.get(name)), count=found[name]["count"], mean=mean_of(found[name]),
                        min=found[name]["min"], max=found[name]["max"])
         for name in sorted(found, key=lambda name: (order.get(name, len(order)), name))
     ]  # fmt: skip
@@ -171,25 +189,37 @@ def _threshold_fault(question: WhatIfRequest, message: str) -> Fault:
     return Fault(pointer=pointer(["thresholds", *named[:1]]), code="threshold", message=message)
 
 
-@router.get("/documents", summary="Documents by what became of them")
-def list_documents(
-    run_id: RunId, _: TextReader, run: Run, limit: pages.Limit = 50, cursor: pages.Cursor = None,
+def wanted_of(
     verdict: Verdict | None = None, stage: Word | None = None, rule: Word | None = None,
     language: Word | None = None, domain: Word | None = None, host: Word | None = None,
     measure: Annotated[NoNul | None, Query(max_length=100, description="Whose value lies in `low` to `high`.")] = None,
     low: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     high: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    cluster: Annotated[Word | None, Query(description="Of near-duplicates, as the ledger names it.")] = None,
+) -> Wanted:  # fmt: skip
+    """Which documents a question is about.
+
+    Raises:
+        Problem: for a range of nothing.
+    """
+    if (low is not None or high is not None) and measure is None:
+        message = "'low' and 'high' need a 'measure'"
+        raise Problem("invalid", message, [Fault(pointer="query/measure", code="measure", message=message)])
+    return Wanted(verdict, stage, rule, language, domain, host, measure, low, high, cluster)
+
+
+Filters = Annotated[Wanted, Depends(wanted_of)]
+
+
+@router.get("/documents", summary="Documents by what became of them")
+def list_documents(
+    run_id: RunId, _: TextReader, run: Run, wanted: Filters, limit: pages.Limit = 50, cursor: pages.Cursor = None,
     near: Annotated[
         NoNul | None, Query(max_length=200, description="A rule: nearest to its threshold first, one page.")
     ] = None,
     text: Annotated[bool, Query(description="With the beginning of each text.")] = False,
 ) -> DocumentPage:  # fmt: skip
-    if (low is not None or high is not None) and measure is None:
-        message = "'low' and 'high' need a 'measure'"
-        raise Problem("invalid", message, [Fault(pointer="query/measure", code="measure", message=message)])
-    filters = {"verdict": verdict, "stage": stage, "rule": rule, "language": language, "domain": domain,
-               "host": host, "measure": measure, "low": low, "high": high}  # fmt: skip
-    wanted = Wanted(**filters)  # type: ignore[arg-type]
+    filters = {name: value for name, value in vars(wanted).items() if name != "cluster" or value is not None}
     place = pages.decode(cursor, {**filters, "run": run_id}, (int, int))
     following = None
     try:
@@ -200,7 +230,7 @@ def list_documents(
             following = pages.encode(list(last), {**filters, "run": run_id}) if last else None
     except InputError as error:
         raise Problem("invalid", error.message) from None
-    return DocumentPage(items=[_row(row, measure) for row in _with_texts(run, rows, text)], next=following)
+    return DocumentPage(items=[_row(row, wanted.measure) for row in _with_texts(run, rows, text)], next=following)
 
 
 def _with_texts(run: FinishedRun, rows: list[dict[str, Any]], wanted: bool) -> list[dict[str, Any]]:
@@ -217,20 +247,77 @@ def _row(row: dict[str, Any], measure: str | None) -> DocumentRow:
 
 
 @router.get("/documents/{document_id}", summary="Everything known of one document")
-def get_document(_: TextReader, run: Run, document_id: DocumentId) -> Document:
-    try:
-        history = run.history(document_id)
-    except InputError:
-        raise Problem("not-found", "no record of this run has that id") from None
+def get_document(
+    _: TextReader, run: Run, document_id: DocumentId,
+    mark: Annotated[
+        list[NoNul], Query(max_length=20, description="Rules, `stage.rule`, whose places are told even if they hold.")
+    ] = [],  # noqa: B006
+) -> Document:  # fmt: skip
+    history = _history(run, document_id)
     diff = None
     if history["text"] is not None and history["witness_text"] is not None:
         pieces, cut = differences(history["text"], history["witness_text"])
         diff = Diff(pieces=[DiffPiece(kind=piece.kind, text=piece.text) for piece in pieces], cut=cut)
     measures = [Measured(stage=stage, name=name, value=value) for stage, name, value in history["measures"]]
+    objected = objections(run.run, history["ledger"], history["text"], mark)
     return Document(
-        ledger=history["ledger"], uri=history["uri"], measures=measures, text=history["text"],
-        witness_text=history["witness_text"], diff=diff,
+        ledger=history["ledger"], uri=history["uri"], measures=measures,
+        rules=[Judged(**rule) for rule in history["rules"]],
+        objections=[Objected.model_validate(one, from_attributes=True) for one in objected],
+        text=history["text"], witness_text=history["witness_text"], diff=diff,
     )  # fmt: skip
+
+
+def _history(run: FinishedRun, document_id: str) -> dict[str, Any]:
+    try:
+        return run.history(document_id)
+    except InputError:
+        raise Problem("not-found", _NOBODY) from None
+
+
+@router.get("/documents/{document_id}/neighbours", summary="Documents before and behind one, by the same filters")
+def get_neighbours(
+    _: TextReader, run: Run, document_id: DocumentId, wanted: Filters,
+    near: Annotated[
+        NoNul | None, Query(max_length=200, description="A rule: among the 200 nearest to its threshold.")
+    ] = None,
+) -> Neighbours:  # fmt: skip
+    try:
+        if near is None:
+            previous, following = neighbours(run, wanted, document_id)
+            return Neighbours(previous=previous, next=following)
+        ids = [row["id"] for row in nearest(run, near, NEAREST, wanted)]
+    except InputError as error:
+        there = "no record" not in error.message
+        raise Problem("invalid" if there else "not-found", error.message if there else _NOBODY) from None
+    place = ids.index(document_id) if document_id in ids else len(ids)
+    return Neighbours(previous=ids[place - 1] if 0 < place < len(ids) else None,
+                      next=ids[place + 1] if place + 1 < len(ids) else None)  # fmt: skip
+
+
+@router.get("/documents/{document_id}/source", summary="The record as it lies in its shard, if it is still there")
+def get_source_record(_: TextReader, run: Run, document_id: DocumentId, context: Ctx) -> SourceRecord:
+    """Nothing of it is masked: it is what was crawled."""
+    row = _ledger_row(run, document_id)
+    shard = next(shard for shard in run.run["shards"] if shard["name"] == row["shard"])
+    with context.database.read() as connection:
+        roots = list(connection.execute(select(sources.c.root)).scalars())
+    try:
+        inside(roots)(shard["uri"])
+        raw = raw_record(shard, row)
+    except InputError:
+        raise Problem("conflict", "the file that it was read from lies below no declared source now") from None
+    except SourceError as error:
+        raise Problem("conflict", str(error)) from None
+    return SourceRecord(head=clean(raw.head) or "", text=clean(raw.text) or "", charset=raw.charset, bytes=raw.size,
+                        cut=raw.cut)  # fmt: skip
+
+
+def _ledger_row(run: FinishedRun, document_id: str) -> dict[str, Any]:
+    row = run.ledger().find(document_id)
+    if row is None:
+        raise Problem("not-found", _NOBODY)
+    return row
 
 
 @router.get("/compare/{other_id}", summary="Two runs side by side")

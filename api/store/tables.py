@@ -104,6 +104,7 @@ runs = Table(
     Index(None, "kind", "created_at", "id"),
     Index(None, "pipeline_id", "created_at", "id"),
     Index(None, "schedule_id", "created_at", "id"),
+    Index(None, "parent_id", "created_at", "id"),
     Index("ix_runs_claim", "state", "priority", "id"),
 )  # fmt: skip
 
@@ -220,6 +221,51 @@ aliases = Table(
     Column("number", Integer, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     ForeignKeyConstraint(["dataset_id", "number"], ["dataset_versions.dataset_id", "dataset_versions.number"]),
+)  # fmt: skip
+
+models = Table(
+    "models", metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("latest", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(100), nullable=False),
+)  # fmt: skip
+
+model_versions = Table(
+    "model_versions", metadata,
+    Column("model_id", String(36), ForeignKey("models.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("run_id", String(36), ForeignKey("runs.id"), nullable=False),
+    Column("location", Text, nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("family", String(100), nullable=True),
+    Column("stage", String(100), nullable=True),
+    Column("figures", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(100), nullable=False),
+    UniqueConstraint("model_id", "run_id"),
+)  # fmt: skip
+
+model_inputs = Table(
+    "model_inputs", metadata,
+    Column("run_id", String(36), ForeignKey("runs.id"), primary_key=True),
+    Column("model_id", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("role", String(100), primary_key=True),
+    ForeignKeyConstraint(["model_id", "number"], ["model_versions.model_id", "model_versions.number"]),
+    Index(None, "model_id", "number"),
+)  # fmt: skip
+
+model_aliases = Table(
+    "model_aliases", metadata,
+    Column("model_id", String(36), ForeignKey("models.id"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    ForeignKeyConstraint(["model_id", "number"], ["model_versions.model_id", "model_versions.number"]),
 )  # fmt: skip
 
 webhooks = Table(

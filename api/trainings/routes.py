@@ -6,35 +6,31 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from api.access.principals import Principal
-from api.datasets.routes import find_version
 from api.http import pages
-from api.http.context import Ctx, Needs
+from api.http.context import Context, Ctx, Needs
 from api.http.models import Body, Name, example
 from api.http.times import text_of
-from api.problems import Fault, Problem, responses
+from api.models.store import name_of
+from api.problems import Problem, responses
 from api.runs import queries, store
 from api.runs.models import Run, RunPage, summary_of
 from api.runs.requests import Tag
 from api.runs.routes import Key, RunId, State, submit
-from api.store.tables import events, training_inputs
+from api.store.tables import events
+from api.trainings.given import GivenModel, TrainingData, link, resolve
 
 router = APIRouter(prefix="/trainings", tags=["trainings"])
 Reader = Annotated[Principal, Depends(Needs("runs:read"))]
 Writer = Annotated[Principal, Depends(Needs("trainings:write"))]
 
 
-class TrainingData(Body):
-    """A dataset version, and what it is for."""
+class ModelOfTraining(GivenModel):
+    """A model version that a training is given; most often the one that it goes on from."""
 
-    name: Name
-    version: str = Field(
-        default="latest", max_length=100, pattern=r"^[a-z0-9][a-z0-9._-]*$",
-        description="Number, alias or `latest`; what it stands for now is what the training reads.",
-    )  # fmt: skip
-    role: Name = Field(default="corpus", description="What the trainer uses it for; the configuration names it.")
+    role: Name = Field(default="start", description="Such as `start`, `reward`, `reference`; the stage says which.")
 
 
 class NewTraining(Body):
@@ -42,12 +38,18 @@ class NewTraining(Body):
 
     model_config = example(
         name="small",
-        datasets=[{"name": "web", "version": "stable", "role": "corpus"}],
-        config={"steps": 1000},
+        datasets=[{"name": "chats", "version": "stable"}],
+        models=[{"name": "base", "version": "latest", "role": "start"}],
+        model="small",
+        config={"stage": "sft", "loop": {"steps": 1000}},
     )
 
     name: str = Field(min_length=1, max_length=200)
     datasets: list[TrainingData] = Field(min_length=1, max_length=50)
+    models: list[ModelOfTraining] = Field(default=[], max_length=20)
+    model: Name | None = Field(
+        default=None, description="Model that gets a version when the training succeeds; by default named after it."
+    )
     config: dict[str, Any] = Field(max_length=200, description="Given to the trainer as it is; it checks it.")
     priority: int = Field(default=0, ge=-100, le=100)
     tags: list[Tag] = Field(default=[], max_length=20)
@@ -88,33 +90,10 @@ def start_training(
     new: NewTraining, response: Response, context: Ctx, principal: Writer, key: Key = None
 ) -> Run:  # fmt: skip
     def make(connection: Connection) -> store.NewRun:
-        datasets, faults = [], []
-        for place, wanted in enumerate(new.datasets):
-            try:
-                found = find_version(connection, wanted.name, wanted.version)
-            except Problem as problem:
-                message = problem.detail or "there is no such dataset"
-                faults.append(Fault(pointer=f"/datasets/{place}", code="dataset", message=message))
-                continue
-            row = found.version
-            datasets.append(
-                {
-                    "name": wanted.name, "version": row["number"], "role": wanted.role, "location": row["location"],
-                    "manifest_digest": row["manifest_digest"], "dataset_id": row["dataset_id"],
-                }
-            )  # fmt: skip
-        if faults:
-            raise Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
-        display = [{"source": d["name"], "path": f"version {d['version']}"} for d in datasets]
-        request = {"datasets": datasets, "config": new.config, "display": display}
+        given = resolve(connection, new.datasets, new.models)
+        request = {"task": "train", **given, "config": new.config, "model": new.model or name_of(new.name)}
         return store.NewRun("training", new.name, request, context.settings.runs, principal.name, new.priority,
                             tuple(new.tags), new.note)  # fmt: skip
-
-    def link(connection: Connection, run: Any) -> None:
-        """Lineage from each version to the training, in the transaction of the training."""
-        pairs = {(d["dataset_id"], d["version"]) for d in run["request"]["datasets"]}
-        rows = [{"run_id": run["id"], "dataset_id": id_, "number": number} for id_, number in sorted(pairs)]
-        connection.execute(insert(training_inputs), rows)
 
     return submit(context, response, principal.name, key, {"training": new.model_dump()}, make, link)
 
@@ -123,7 +102,12 @@ def start_training(
 def list_trainings(
     context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None, state: State | None = None
 ) -> RunPage:  # fmt: skip
-    filters = {"kind": "training", "state": state}
+    return page_of_kind(context, "training", limit, cursor, state)
+
+
+def page_of_kind(context: Context, kind: str, limit: int, cursor: str | None, state: str | None) -> RunPage:
+    """Runs of a kind, newest first."""
+    filters = {"kind": kind, "state": state}
     after = pages.decode(cursor, filters, (int, str))
     with context.database.read() as connection:
         rows = queries.page_of_runs(connection, filters, after, limit + 1)

@@ -27,6 +27,7 @@ Writer = Annotated[Principal, Depends(Needs("webhooks:write"))]
 Id = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z*]+(\.[a-z*_-]+)?$", max_length=40)]
 MOST = 100  # webhooks
+DeliveryState = Literal["pending", "delivered", "parked"]
 
 
 class NewWebhook(Body):
@@ -77,7 +78,7 @@ class Delivery(BaseModel):
     """One message to one webhook."""
 
     id: str
-    state: Literal["pending", "delivered", "parked"]
+    state: DeliveryState
     attempts: int
     due_at: str
     last_status: int | None
@@ -168,10 +169,27 @@ def remove_webhook(hook_id: Id, context: Ctx, principal: Writer) -> None:
         record(connection, principal.name, "webhook.remove", hook_id, context.database.now(connection))
 
 
+@router.post(
+    "/{hook_id}/test", status_code=202, summary="Send a message that tells nothing", responses=responses("not-found"),
+)  # fmt: skip
+def test_webhook(hook_id: Id, context: Ctx, principal: Writer) -> Delivery:
+    """Its kind is `webhook.test`, whatever kinds the webhook asked for; a paused one is sent it when it is resumed."""
+    with context.database.write() as connection:
+        _find(connection, hook_id)
+        now = context.database.now(connection)
+        body = {"kind": "webhook.test", "at": now, "data": {"by": principal.name}}
+        values = {"id": new_id(now), "webhook_id": hook_id, "body": body, "state": "pending", "due_at": now,
+                  "created_at": now}  # fmt: skip
+        connection.execute(insert(deliveries).values(values))
+        record(connection, principal.name, "webhook.test", hook_id, now)
+        row = connection.execute(select(deliveries).where(deliveries.c.id == values["id"])).mappings().one()
+    return _delivery(row)
+
+
 @router.get("/{hook_id}/deliveries", summary="Deliveries of a webhook", responses=responses("not-found"))
 def list_deliveries(
     hook_id: Id, context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None,
-    state: Literal["pending", "delivered", "parked"] | None = None,
+    state: DeliveryState | None = None,
 ) -> DeliveryPage:  # fmt: skip
     filters = {"hook": hook_id, "state": state}
     after = pages.decode(cursor, filters, (int, str))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 # E-mail as people write it (RFC 5321, section 4.1.2, without quoted local parts, comments and address
@@ -90,3 +91,9 @@ def _is_public(address: str) -> bool:
     except ValueError:
         return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def masked_spans(text: str, replacements: Iterable[str]) -> list[tuple[int, int]]:
+    """Where replacements stand in a text that was masked, in code points; also where somebody wrote just that."""
+    wanted = "|".join(re.escape(one) for one in sorted(replacements, key=len, reverse=True))
+    return [found.span() for found in re.finditer(wanted, text)] if wanted else []

@@ -115,7 +115,8 @@ class Operation(NamedTuple):
 
     def url(self, **given: str) -> str:
         """The path with every parameter filled in; what is not given names nothing that is there."""
-        plain = {"epoch": "1", "number": "1", "key_id": "a" * 16, "document_id": "0" * 32, "ref": "latest"}
+        plain = {"epoch": "1", "number": "1", "key_id": "a" * 16, "document_id": "0" * 32, "ref": "latest",
+                 "file": "responses.jsonl"}  # fmt: skip
         named = {"name": "nothing", "alias": "nothing", "measure": "nothing", "path": "nothing"}
         values = {**plain, **named, **given}
         return re.sub(r"{(\w+)(?::path)?}", lambda found: values.get(found[1], NOBODY), self.path)
@@ -139,12 +140,17 @@ _JOB = {"recipe": "crawl", "inputs": [{"source": "nothing"}]}
 _POLICY = {"cron": "0 3 * * *"}
 BODIES: dict[str, Any] = {
     "validate_run": _JOB,
+    "explain_recipe": {"recipe": "crawl"},
     "estimate_run": _JOB,
     "submit_run": _JOB,
     "change_run": {"note": "n"},
     "fork_run": {"thresholds": {}},
     "ask_what_if": {"thresholds": {"language.language-score": 0.5}},
     "start_training": {"name": "t", "datasets": [{"name": "nothing"}], "config": {}},
+    "start_evaluation": {"name": "t", "task": "generate", "models": [{"name": "nothing"}]},
+    "ask_advice": {"answers": {"task": "chat"}},
+    "change_model": {"description": "d"},
+    "set_model_alias": {"version": 1},
     "preview_policy": {"policy": _POLICY},
     "make_schedule": {"name": "nothing", "policy": _POLICY, "request": _JOB},
     "change_schedule": {"only_new": False},
@@ -166,7 +172,9 @@ BODIES: dict[str, Any] = {
 
 def ask(client: TestClient, operation: Operation, key: str | None = None, **given: str) -> Any:
     """Send a request that an operation understands, though it finds nothing."""
-    query = {"get_breakdown": {"by": "host"}, "diff_versions": {"first": "1", "second": "2"}}.get(operation.name)
+    queries = {"get_breakdown": {"by": "host"}, "list_groups": {"by": "source"},
+               "diff_versions": {"first": "1", "second": "2"}}  # fmt: skip
+    query = queries.get(operation.name)
     headers = {} if key is None else bearer(key)
     body = {"json": BODIES[operation.name]} if operation.name in BODIES else {}
     return client.request(operation.method, operation.url(**given), params=query, headers=headers, **body)

@@ -42,21 +42,26 @@ def words(text: str) -> list[str]:
 
 # The least role of each operation, decided by people.  A route that is not here fails a test below.
 VIEWER = words("""
-    validate_run list_events list_runs get_run list_attempts list_logs get_funnel get_set list_stages list_rules
+    validate_run explain_recipe count_runs_by_day get_storage list_events list_runs get_run list_attempts list_logs
+    get_funnel get_set list_stages list_rules get_calendar
     list_overlap list_measures get_histogram get_breakdown ask_what_if list_documents get_document compare_runs
+    get_neighbours get_source_record list_groups
     list_trainings list_metrics list_checkpoints preview_policy list_schedules get_schedule list_next_fires
     list_fires list_datasets get_dataset list_versions get_version get_card get_statistics get_lineage
     list_files get_file head_file list_rows diff_versions list_pipelines get_pipeline list_revisions
     get_revision list_sources get_source browse_source get_self get_metrics
+    list_models get_model list_model_versions get_model_version get_model_lineage list_model_files get_model_file
+    head_model_file list_evaluations get_evaluation_file list_questions ask_advice
 """)  # fmt: skip
 OPERATOR = words("""
     estimate_run submit_run change_run cancel_run pause_run resume_run retry_run fork_run start_training make_schedule
     change_schedule pause_schedule resume_schedule remove_schedule trigger_schedule backfill_schedule change_dataset
     publish_version set_alias remove_alias make_pipeline add_revision
+    change_model set_model_alias remove_model_alias start_evaluation
 """)  # fmt: skip
 ADMIN = words("""
     declare_source list_webhooks make_webhook get_webhook change_webhook remove_webhook list_deliveries
-    redeliver_message
+    redeliver_message test_webhook
     list_keys make_key revoke_api_key list_audit
 """)  # fmt: skip
 LEAST = {
@@ -246,7 +251,8 @@ def test_each_route_wants_one_scope_of_its_role(
         wanted[operation.name] = scope
     assert set(wanted.values()) == set(SCOPES), "a scope that opens nothing"
     assert {name: SCOPES[scope] for name, scope in wanted.items()} == {n: LEAST[n] for n in wanted}
-    asking = {"validate_run", "preview_policy", "ask_what_if"}  # posts that change nothing
+    # Posts that change nothing.
+    asking = {"validate_run", "explain_recipe", "preview_policy", "ask_what_if", "ask_advice"}
     for operation in guarded(all_operations):
         if operation.name in wanted:
             reads = operation.method == "GET" or operation.name in asking

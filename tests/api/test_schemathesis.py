@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +23,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from sqlalchemy import update
+from starlette.testclient import TestClient
 
+from api.models.store import register
 from api.runs import store
 from api.runs.states import Actor
 from api.store.database import Database
 from api.store.tables import runs
+from pipelines.model_folder import read_model
 from tests.api.http import ADMIN_KEY, attempt_of, bearer, locked, queued_run
 from workers.kinds import curate
 from workers.progress import Progress
@@ -104,22 +108,26 @@ def filled(database: Database, tmp_path: Path, finished: Finished) -> Filled:
         store.transition(connection, paused, "pause", Actor.USER, "t", now)
         store.transition(connection, failed, "fail", Actor.CONTROLLER, "t", now, "a reason")
     post("datasets/corpus/versions", {"run": done})
-    training = post("trainings", {"name": "t", "datasets": [{"name": "corpus"}], "config": {"steps": 1}})["id"]
+    training = post(
+        "trainings", {"name": "t", "model": "small", "datasets": [{"name": "corpus"}], "config": {"steps": 1}}
+    )["id"]
     with database.write() as connection:
         store.emit(connection, training, "training.metrics", "t", 1, {"points": [{"loss": 1.5, "step": 1}]}, 1)
         store.emit(connection, training, "training.checkpoint", "t", 1, {"path": "p"}, 1)
+    evaluation = trained_and_asked(client, database, training, tmp_path)
     assert client.put("/api/v1/datasets/corpus/aliases/best", json={"version": 1}).status_code == 200
     deliveries = client.get(f"/api/v1/webhooks/{hook['id']}/deliveries").json()["items"]
     documents = client.get(f"/api/v1/runs/{done}/documents").json()["items"]
     files = client.get("/api/v1/datasets/corpus/versions/1/files").json()["items"]
     assert documents and files and deliveries
-    names = {"datasets": "corpus", "pipelines": "small", "schedules": "nightly", "sources": "crawl"}
+    names = {"datasets": "corpus", "models": "small", "pipelines": "small", "schedules": "nightly", "sources": "crawl"}
     there = {
-        "run_id": [done, queued_run(database), paused, failed, training], "other_id": [done],
+        "run_id": [done, queued_run(database), paused, failed, training, evaluation], "other_id": [done],
         "document_id": [document["id"] for document in documents], "hook_id": [hook["id"]], "key_id": [key["id"]],
         "delivery_id": [delivery["id"] for delivery in deliveries], "ref": ["1", "latest", "best"],
-        "path": [file["path"] for file in files], "alias": ["best"], "number": ["1"],
-        "measure": ["language_score", "token_count"],
+        "path": [file["path"] for file in files], "path of models": ["manifest.json", "config.json"],
+        "alias": ["best"], "number": ["1"], "measure": ["language_score", "token_count"],
+        "run_id of evaluations": [evaluation], "file": ["responses.jsonl"],
         "run_id of pause": [queued_run(database), done],
         "run_id of resume": [queued_run(database, state="paused"), done],
         **{f"name of {what}": [name] for what, name in names.items()},
@@ -131,12 +139,37 @@ def filled(database: Database, tmp_path: Path, finished: Finished) -> Filled:
         "add_revision": {**plain, "recipe": RECIPE}, "publish_version": {"run": done}, "preview_policy": POLICY,
         "make_schedule": {**POLICY, "request": job}, "change_schedule": {**POLICY, "request": job},
         "backfill_schedule": {"first_date": "2026-01-01", "last_date": "2026-01-03"}, "set_alias": {"version": 1},
-        "start_training": {"datasets": [{"name": "corpus"}]},
+        "start_training": {"datasets": [{"name": "corpus"}], "models": [{"name": "small"}]},
+        "start_evaluation": {"datasets": [{"name": "corpus"}], "models": [{"name": "small"}]},
+        "ask_advice": {"answers": {"task": "chat"}}, "set_model_alias": {"version": 1},
         "ask_what_if": {"thresholds": {"gopher-quality.few-words": 1}},
         "declare_source": {"root": str(CRAWL)}, "fork_run": {"thresholds": {"language.language-score": 0.7}},
         "make_webhook": {"url": "https://hooks.example"}, "make_key": {"scopes": ["runs:read"]},
     }  # fmt: skip
     return Filled(schemathesis.openapi.from_asgi("/api/v1/openapi.json", client.app), there, bodies)
+
+
+def trained_and_asked(client: TestClient, database: Database, training: str, folder: Path) -> str:
+    """A model that a training has made, with an alias; id of an evaluation of it that wrote something."""
+    place = folder / "trained" / "model" / "final"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    (place / "manifest.json").write_text(json.dumps({"files": {"config.json": {"bytes": 2, "digest": "blake2b:1"}}}))
+    model = read_model(str(place))
+    found = {"folder": "model/final", "figures": {"loss": 1.5}, "stage": "sft", "family": "dense"}
+    with database.write() as connection:
+        connection.execute(update(runs).where(runs.c.id == training).values(output=str(folder / "trained")))
+        run = store.find(connection, training)
+        register(connection, run, {**found, "digest": model.digest, "kind": "language"}, 1)
+    assert client.put("/api/v1/models/small/aliases/best", json={"version": 1}).status_code == 200
+    body = {"name": "e", "task": "generate", "models": [{"name": "small"}]}
+    evaluation = str(client.post("/api/v1/evaluations", json=body).json()["id"])
+    (folder / "asked" / "output").mkdir(parents=True)
+    (folder / "asked" / "output" / "responses.jsonl").write_text("{}\n" * 3)
+    values = {"state": "succeeded", "output": str(folder / "asked")}
+    with database.write() as connection:
+        connection.execute(update(runs).where(runs.c.id == evaluation).values(**values, finished_at=1))
+    return evaluation
 
 
 MOSTLY = st.sampled_from([True, True, True, False])
@@ -146,7 +179,7 @@ def told(case: Case, filled: Filled, data: Any) -> Case:
     """The case, mostly with a path to something that is there, and with parts of its body that make sense."""
     for name in case.path_parameters or {}:
         what = case.path.split("/")[3]
-        values = filled.there.get(f"name of {what}") if name == "name" else filled.there.get(name)
+        values = filled.there.get(f"{name} of {what}", filled.there.get(name))
         values = filled.there.get(f"{name} of {case.path.split('/')[-1]}", values)
         if values and data.draw(MOSTLY):
             case.path_parameters[name] = data.draw(st.sampled_from(values))

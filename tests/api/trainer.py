@@ -1,12 +1,15 @@
 """A stand-in for a trainer: it speaks the protocol of docs/trainings.md and learns nothing.
 
-Its configuration says what it does: ``steps``, ``seconds`` for each, and how it ends.
+Its configuration says what it does: ``steps``, ``seconds`` for each, and how it ends.  Its model is a folder as the
+bundled trainer writes it, with a text for weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import math
 import os
 import signal
 import sys
@@ -18,6 +21,28 @@ from typing import Any
 def say(type_: str, **values: Any) -> None:
     """A line of the protocol."""
     print(json.dumps({"type": type_, **values}), flush=True)
+
+
+def nested(depth: int) -> list[Any]:
+    """Lists in lists."""
+    return [nested(depth - 1)] if depth else []
+
+
+def save(folder: Path, weights: str, job: dict[str, Any]) -> str:
+    """A model; returns its digest."""
+    folder.mkdir(exist_ok=True)
+    facts = {"stage": "toy", "figures": {"loss": 0.5, "endless": math.inf}, "models": job["models"]}
+    kind = job["config"].get("kind", "language")
+    contents = {"model.safetensors": weights, "config.json": json.dumps({"kind": kind, "family": "abacus"}),
+                "gristmill.json": json.dumps(facts)}  # fmt: skip
+    files = {}
+    for name, text in contents.items():
+        (folder / name).write_text(text)
+        digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        files[name] = {"bytes": len(text.encode()), "digest": f"blake2b:{digest}"}
+    manifest = json.dumps({"files": files})
+    (folder / "manifest.json").write_text(manifest)
+    return "blake2b:" + hashlib.blake2b(manifest.encode(), digest_size=16).hexdigest()
 
 
 def main() -> None:
@@ -57,7 +82,19 @@ def main() -> None:
             say("checkpoint", step=step, path="state")
         if stopping:
             sys.exit(75)
-    say("result", model="model", steps=step, rows=sum(d["version"] for d in job["datasets"]))
+    result = {"steps": step, "rows": sum(d.get("version", 0) for d in job["datasets"]), **config.get("says", {})}
+    if config.get("odd"):
+        result |= {"loss": math.nan, "text": "a\0b\ud800c", "deep": nested(70)}
+    if job["task"] == "train":
+        digest = save(output / "final", config.get("weights", "weights"), job)
+        result = {"model": "final", "digest": digest, **result}
+    else:
+        lines = [json.dumps({"task": job["task"], "line": number}) for number in range(step)]
+        (output / "responses.jsonl").write_text("".join(line + "\n" for line in lines))
+    say("result", **result)
+    if config.get("kills_driver") and not (output / "killed").exists():
+        (output / "killed").touch()
+        os.kill(os.getppid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -125,9 +125,11 @@ def test_no_template_and_no_own_asset_names_a_foreign_host_or_has_inline_code() 
     loader = environment().loader
     assert loader is not None
     texts = {name: loader.get_source(environment(), name)[0] for name in loader.list_templates()}
+    assert not any(re.search(r"\|\s*safe\b|autoescape", text) for text in texts.values())
     texts |= {name: asset.data.decode() for name, asset in assets.assets().items() if "vendor/" not in name}
     for name, text in texts.items():
+        text = re.sub(r"{[{%#].*?[}%#]}", "", text, flags=re.DOTALL)  # what is said in expressions is escaped text
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), name
         if name.endswith(".html"):
-            assert not re.search(r"\son[a-z]+\s*=|\sstyle\s*=|javascript:|\|\s*safe\b", text), name
+            assert not re.search(r"\son[a-z]+\s*=|\sstyle\s*=|javascript:", text), name
             assert not re.search(r"<script(?![^>]*(?:src=|type=\"application/json\"))", text), name

@@ -38,7 +38,7 @@ function themed(option) {
 
 export class Chart extends HTMLElement {
   connectedCallback() {
-    this.option = JSON.parse(this.querySelector("script").textContent);
+    this.option ??= JSON.parse(this.querySelector("script").textContent); // drawing takes it away; it may be moved
     this.classList.add("drawn");
     this.chart = echarts.init(this, null, { renderer: "canvas" });
     this.draw();

@@ -2,6 +2,7 @@
 const elements = {
   "gm-chart": "./chart.js",
   "gm-live": "./live.js",
+  "gm-threshold": "./threshold.js",
 };
 
 for (const [name, module] of Object.entries(elements)) {

@@ -1,0 +1,1 @@
+"""Evaluations: runs that ask models something: answers, losses, costs, comparisons."""

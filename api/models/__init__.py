@@ -1,0 +1,1 @@
+"""Models: versions that trainings made, aliases, lineage, files."""

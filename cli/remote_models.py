@@ -1,0 +1,110 @@
+"""``gristmill models``: what trainings made."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from cli.remote import Most, Remote, command
+from cli.remote_datasets import shown_aliases
+from curation.errors import InputError
+
+app = typer.Typer(help="Models of a service: versions that never change, aliases that move.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Name of the model.")]
+Version = Annotated[str, typer.Argument(help="Number, alias or latest.")]
+
+
+@command(app, "list")
+def list_models(remote: Remote) -> None:
+    """List models by name."""
+    found = list(remote.client.models.list())
+    rows = [(m["name"], m["latest"], shown_aliases(m), m["description"]) for m in found]
+    remote.show(found, lambda _: remote.table(rows, "model", "latest#", "aliases", "description", empty="no models"))
+
+
+@command(app, "show")
+def show(
+    remote: Remote,
+    name: Name,
+    version: Annotated[Optional[str], typer.Argument(help="Number, alias or latest; default: all of them.")] = None,  # noqa: UP045
+    most: Most = 20,
+) -> None:
+    """Show a model with its versions, or one version with where it comes from and what came of it."""
+    models = remote.client.models
+    if version is None:
+        found = {"model": models.get(name), "versions": list(islice(models.versions(name), most))}
+        remote.show(found, lambda found: _show_model(remote, found))
+    else:
+        detail = models.version(name, version)
+        found = {"version": detail, "lineage": models.lineage(name, detail["number"])}
+        remote.show(found, lambda found: _show_version(remote, **found))
+
+
+def _show_model(remote: Remote, found: dict[str, Any]) -> None:
+    model = found["model"]
+    remote.facts([("model", model["name"]), ("about", model["description"]), ("aliases", shown_aliases(model))])
+    rows = [(v["number"], v["kind"], v["family"], v["stage"], v["run"], v["created_at"]) for v in found["versions"]]
+    remote.table(rows, "version#", "kind", "family", "stage", "run", "created", empty="no versions")
+
+
+def _show_version(remote: Remote, version: dict[str, Any], lineage: dict[str, Any]) -> None:
+    datasets = [f"{one['dataset']}@{one['version']}" for one in lineage["datasets"]]
+    remote.facts(
+        [
+            ("model", version["model"]), ("version", version["number"]), ("kind", version["kind"]),
+            ("family", version["family"]), ("stage", version["stage"]), ("run", version["run"]),
+            ("digest", version["digest"]), ("datasets", datasets),
+            ("from", _related(lineage["parents"])), ("became", _related(lineage["children"])),
+            ("evaluations", lineage["evaluations"]),
+            ("created", f"{version['created_at']} by {version['created_by']}"),
+        ]
+    )  # fmt: skip
+    if version["figures"]:
+        remote.say("")
+        remote.table(sorted(version["figures"].items()), "figure", "#")
+
+
+def _related(models: list[dict[str, Any]]) -> list[str]:
+    return [f"{one['model']}@{one['version']} ({one['role']})" for one in models]
+
+
+@command(app, "alias")
+def alias(
+    remote: Remote,
+    name: Name,
+    alias: Annotated[str, typer.Argument(help="Such as best.")],
+    version: Annotated[Optional[int], typer.Argument(min=1, help="Number of a version.")] = None,  # noqa: UP045
+    remove: Annotated[bool, typer.Option("--remove", help="Remove it instead.")] = False,
+) -> None:
+    """Let an alias stand for a version."""
+    if remove == (version is not None):
+        raise InputError("give the number of a version, or --remove")
+    if version is None:
+        remote.client.models.remove_alias(name, alias)
+        remote.show({"removed": alias}, lambda _: remote.say(f"{alias}  removed"))
+    else:
+        made = remote.client.models.set_alias(name, alias, version)
+        remote.show(made, lambda made: remote.say(f"{made['name']}  {shown_aliases(made)}"))
+
+
+@command(app, "download")
+def download(
+    remote: Remote,
+    name: Name,
+    version: Version = "latest",
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Folder.  Default: NAME-NUMBER.")] = None,  # noqa: UP045
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Fetch every file of a version and check its digest; the folder is a model for every command here."""
+    from cli.progress import bars
+
+    models = remote.client.models
+    number = models.version(name, version)["number"]
+    folder = output or Path(f"{name}-{number}")
+    with bars(quiet) as bar:
+        found = models.download(name, number, folder, bar.to("downloading"))
+    fetched, skipped = len(found["fetched"]), len(found["skipped"])
+    remote.show(found, lambda _: remote.say(f"{folder}: {fetched} files fetched, {skipped} there already, all checked"))
