@@ -35,7 +35,7 @@ class Settings(BaseSettings):
             refused, before anything is launched.
         workers: shards at once of one run; 0 for one per processor.
         max_running: runs at once.
-        claim_kinds: kinds of runs that this controller claims, such as ``training``; all of them by default.
+        claim_kinds: kinds of runs that this controller claims, such as ``training,evaluation``; all of them by default.
         end_drivers: whether a controller that is told to stop first asks its drivers to give their runs back; in a
             container they would die with it.
         stop_seconds: how long drivers that are asked to give their runs back may take; a training saves its state.
@@ -45,7 +45,8 @@ class Settings(BaseSettings):
         retry_seconds: until the second attempt; twice as long each time, five minutes at most.
         max_body_bytes: of a request.
         webhooks_allow_private: whether webhooks may go to private addresses, any port, and HTTP without TLS.
-        trainer_command: what a training's driver starts, split like a shell does; see docs/trainings.md.
+        trainer_command: what the driver of a training or an evaluation starts, split like a shell does; see
+            docs/trainings.md.
         requests_per_minute: of one key or, without keys, of one address; 0 for no limit.
     """
 

@@ -177,6 +177,7 @@ def time_bars(rows: Sequence[tuple[str, float, float, str]]) -> Option:
     labels = list(dict.fromkeys(plain(label) for label, *_ in rows))
     return {
         "tooltip": {"trigger": "item"},
+        "grid": {"left": 32, "right": 16, "top": 12, "bottom": 8, "containLabel": True},
         "xAxis": {"type": "value", "name": "seconds", "nameLocation": "middle", "nameGap": 26},
         "yAxis": {"type": "category", "data": labels, "inverse": True},
         "series": [

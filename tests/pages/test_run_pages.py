@@ -302,6 +302,7 @@ def test_a_run_goes_on_before_ones_eyes(tmp_path: Path, browser: Any) -> None:
             store.emit(connection, run_id, "run.progress", "driver:1", now, state, 1)
         page.wait_for_selector("text=12,345")
         assert page.locator("#live progress").get_attribute("value") == "50"
+        page.wait_for_selector("#live gm-chart.drawn canvas")
         with database.write() as connection:
             now = database.now(connection)
             store.transition(connection, run_id, "fail", Actor.DRIVER, "d", now, "the disk is full")

@@ -59,7 +59,7 @@ def test_one_of_several_processes_refuses(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv("WORLD_SIZE", raising=False) if size is None else monkeypatch.setenv("WORLD_SIZE", size)
         check_alone()
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="WORLD_SIZE is 2.*one process"):
+    with pytest.raises(ConfigError, match=r"WORLD_SIZE is 2.*one process"):
         check_alone()
 
 

@@ -1,4 +1,4 @@
-// <gm-chart><script type="application/json">OPTION</script></gm-chart>: draws what the server decided to draw.
+// <gm-chart data-option="JSON">: draws what the server decided to draw.
 // The table behind it is folded once there is a chart; without scripts it stays open and the chart is not shown.
 import * as echarts from "./vendor/echarts.esm.min.js";
 
@@ -36,9 +36,11 @@ function themed(option) {
   };
 }
 
+const opened = new Set();
+
 export class Chart extends HTMLElement {
   connectedCallback() {
-    this.option ??= JSON.parse(this.querySelector("script").textContent); // drawing takes it away; it may be moved
+    this.option ??= JSON.parse(this.dataset.option);
     this.classList.add("drawn");
     this.chart = echarts.init(this, null, { renderer: "canvas" });
     this.draw();
@@ -46,7 +48,7 @@ export class Chart extends HTMLElement {
     this.resize.observe(this);
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.dark.addEventListener("change", this.draw);
-    this.closest("figure")?.querySelector("details")?.removeAttribute("open");
+    this.fold(this.closest("figure")?.querySelector("details"), this.getAttribute("aria-label"));
     this.chart.on("click", ({ data }) => { if (data?.address?.startsWith?.("/")) location.assign(data.address); });
   }
 
@@ -54,6 +56,13 @@ export class Chart extends HTMLElement {
     this.resize?.disconnect();
     this.dark?.removeEventListener("change", this.draw);
     this.chart?.dispose();
+  }
+
+  /** The table is folded, unless a reader has opened it, also where a live part took the place of the one before. */
+  fold(table, name) {
+    if (!table) return;
+    table.open = opened.has(name);
+    table.addEventListener("toggle", () => (table.open ? opened.add(name) : opened.delete(name)));
   }
 
   draw = () => this.chart.setOption(themed(this.option), true);
