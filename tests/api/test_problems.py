@@ -161,6 +161,8 @@ def test_without_a_database_every_route_is_unavailable(away: TestClient) -> None
     for operation in operations(away.app):  # type: ignore[arg-type]
         if operation.name in ("healthz", "get_service_version", "openapi", "get_metrics", "get_self"):
             continue
+        if operation.name in ("list_questions", "ask_advice"):
+            continue  # answered from what the trainer knows; no database is asked
         answer = ask(away, operation, "x" if operation.path.startswith("/internal") else None)
         if operation.name in ("declare_source", "make_key", "make_webhook") and answer.status_code == 422:
             continue  # refused before the database is asked
