@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from cli.config_file import read_config
 from cli.remote import connected, plain_json, shown
-from cli.show import line, terminal, visible
+from cli.show import cell, line, terminal, visible
 from cli.trainer_job import dataset_at, model_at, run_job, with_role
 from curation.errors import InputError, RunError
 
@@ -214,8 +216,20 @@ def _show(where: Where, result: Mapping[str, Any]) -> None:
 
 
 def _facts(result: Mapping[str, Any]) -> None:
-    """Figures of a result, one a line."""
+    """Figures of a result, one a line; figures of groups as a table each."""
     given = {n: v for n, v in result.items() if n not in HIDDEN and v not in (None, "", [], {})}
-    width = max(map(len, given), default=0)
-    for name, value in given.items():
+    groups = {n: v for n, v in given.items() if isinstance(v, dict) and all(isinstance(o, dict) for o in v.values())}
+    plain = {n: v for n, v in given.items() if n not in groups}
+    width = max(map(len, plain), default=0)
+    for name, value in plain.items():
         console.print(line(f"{name:<{width}}  {shown(value)}"), soft_wrap=True)
+    for name, group in groups.items():
+        every = dict.fromkeys(figure for one in group.values() for figure in one)
+        figures = [figure for figure in every if not figure.endswith("_error")]
+        table = Table(name.removeprefix("by_"), box=None, pad_edge=False)
+        for figure in figures:
+            table.add_column(figure, justify="right")
+        for key, one in group.items():
+            table.add_row(cell(key), *(cell(shown(one.get(figure))) for figure in figures))
+        console.print()
+        console.print(table)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from api.client import Client
 from api.models.store import find_version, name_of, register
 from api.runs import store
 from api.store.database import Database
+from cli.main import app
 from tests.api.service import Service, running
 from tests.api.test_trainings import TRAINER
 
@@ -283,6 +285,93 @@ def test_advice_has_figures_for_the_largest_answers(service: Service) -> None:
     for name in numbers:
         found = service.post("/advice", {"answers": {"task": "chat", name: 1e15}}, expect=200)
         assert found["estimates"]
+
+
+# --- with the bundled trainer
+
+DENSE = {"family": "dense", "width": 16, "layers": 1, "heads": 2}
+TRAINING = {
+    "tokenizer": {"kind": "bytes"}, "data": {"tokens": 64, "rows": 4},
+    "loop": {"steps": 4, "log_every": 2, "checkpoint_every": 2},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose trainer is the one of the house, with a corpus and instructions."""
+    folder = tmp_path_factory.mktemp("bundled")
+    for name, record in (
+        ("pages", lambda n: {"url": f"http://a.example/{n}", "text": f"page {n} tells of grain and of mills"}),
+        ("chats", lambda n: {"instruction": f"say {n}", "input": "", "output": f"it is {n}"}),
+    ):
+        (folder / name).mkdir()
+        lines = [json.dumps(record(n)) + "\n" for n in range(60)]
+        (folder / name / "a.jsonl").write_text("".join(lines))
+    with running(folder / "home", workers=1, trainer_command="python -m trainer", max_attempts=2) as service:
+        for name, recipe in (
+            ("pages", {"name": "pages", "stages": [{"stage": "extraction"}]}),
+            ("chats", {"name": "chats", "entries": {"kind": "instructions"}, "stages": [{"stage": "instruction"}]}),
+        ):
+            service.declare(name, folder / name)
+            request = {"recipe": recipe, "inputs": [{"source": name}], "publish": name}
+            service.succeeded(service.post("/runs", request)["id"])
+        yield service
+
+
+def started(service: Service, what: str, **request: Any) -> dict[str, Any]:
+    found: dict[str, Any] = service.succeeded(service.post(f"/{what}", request)["id"])
+    return found
+
+
+def says(service: Service, *arguments: str) -> Any:
+    environment = {"COLUMNS": "200", "NO_COLOR": "1"}
+    done = CliRunner().invoke(app, [*arguments, "--url", service.url, "--json"], env=environment)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_from_a_corpus_to_a_tuned_model_and_its_lineage(bundled: Service) -> None:
+    config = {**TRAINING, "stage": "pretrain", "model": DENSE}
+    run = started(bundled, "trainings", name="base", datasets=[{"name": "pages"}], config=config)
+    base = bundled.get("/models/base/versions/latest")
+    assert (base["run"], base["digest"]) == (run["id"], run["result"]["digest"])
+    assert (base["kind"], base["family"], base["stage"]) == ("language", "dense", "pretrain")
+    assert base["figures"]["held_out_loss"] == run["result"]["held_out_loss"]
+    started(
+        bundled, "trainings", name="sft", model="tuned", datasets=[{"name": "chats"}],
+        models=[{"name": "base", "version": "latest"}], config={**TRAINING, "stage": "sft"},
+    )  # fmt: skip
+    asked = started(
+        bundled, "evaluations", name="p", task="perplexity", models=[{"name": "tuned"}], datasets=[{"name": "pages"}]
+    )  # fmt: skip
+    assert asked["result"]["documents"] == 60 and asked["result"]["perplexity"] > 1
+    lineage = bundled.get("/models/tuned/versions/1/lineage")
+    assert lineage["parents"] == [{"model": "base", "version": 1, "role": "start"}]
+    assert [d["dataset"] for d in lineage["datasets"]] == ["chats"] and lineage["evaluations"] == [asked["id"]]
+    lineage = bundled.get("/models/base/versions/1/lineage")
+    assert lineage["children"] == [{"model": "tuned", "version": 1, "role": "start"}]
+    lineage = bundled.get("/datasets/pages/versions/1/lineage")
+    assert (lineage["trainings"], lineage["evaluations"]) == ([run["id"]], [asked["id"]])
+    assert says(bundled, "models", "show", "tuned", "latest")["lineage"]["run"] != run["id"]
+    found = says(bundled, "perplexity", "tuned@1", "-d", "pages")
+    assert found["perplexity"] == asked["result"]["perplexity"]
+    found = says(bundled, "generate", "tuned", "-p", "say 3", "--new-tokens", "4")
+    assert len(found["responses"]) == 1 and found["responses"][0]["asked"] == "say 3"
+
+
+@pytest.mark.slow
+def test_weights_that_were_changed_are_refused(bundled: Service) -> None:
+    config = {**TRAINING, "stage": "pretrain", "model": DENSE}
+    run = started(bundled, "trainings", name="damaged", datasets=[{"name": "pages"}], config=config)
+    weights = bundled.home / "runs" / run["id"] / "model" / "final" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    request = {"name": "p", "task": "perplexity", "models": [{"name": "damaged"}], "datasets": [{"name": "pages"}]}
+    ended = bundled.ended(bundled.post("/evaluations", request)["id"])
+    assert (ended["state"], ended["attempts"]) == ("failed", 1)
+    assert "model.safetensors is not what was written" in ended["reason"]
 
 
 # --- in the database
