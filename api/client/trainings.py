@@ -46,6 +46,10 @@ class Trainings:
         """Points of its curves, in order."""
         return self._http.numbered(f"/trainings/{segment(run_id)}/metrics", after=after, limit=1000)
 
+    def curves(self, run_id: str, points: int = 500) -> Any:
+        """Curves, thinned so that each extreme is kept: ``name``, ``points`` of step and value, ``count``, ``odd``."""
+        return self._http.get(f"/trainings/{segment(run_id)}/curves", points=points)["items"]
+
     def checkpoints(self, run_id: str) -> Any:
         """States that it can be taken up from."""
         return self._http.get(f"/trainings/{segment(run_id)}/checkpoints")["items"]

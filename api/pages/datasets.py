@@ -177,12 +177,12 @@ def _origin(lineage: Any) -> list[tuple[str, int]]:
 
 
 def _trainings(visitor: Visitor, ids: list[str]) -> list[dict[str, Any]]:
-    """Trainings that read a version, each with the models that it published."""
+    """Trainings that read a version, each with the version of a model that it made."""
     found = []
     for id_ in ids[:20]:
         run = get_run(id_, visitor.request, Response(), visitor.context, visitor.principal)
-        published = [one for one in (run.result or {}).get("published", []) if isinstance(one, dict) and "model" in one]
-        found.append({"run": run, "models": published})
+        made = (run.result or {}).get("registered")
+        found.append({"run": run, "models": [made] if made else []})
     return found
 
 

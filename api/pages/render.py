@@ -39,7 +39,8 @@ def environment() -> Environment:
     )  # fmt: skip
     filters = {
         "visible": visible, "plain": plain, "count": words.count, "figure": words.figure, "size": words.size,
-        "duration": words.duration, "moment": words.moment, "segment": lambda text: quote(str(text), safe=""),
+        "duration": words.duration, "moment": words.moment, "wall": words.wall,
+        "segment": lambda text: quote(str(text), safe=""),
     }  # fmt: skip
     made.filters.update(filters)
     made.globals.update(

@@ -40,8 +40,9 @@ Writes = Annotated[Visitor, Depends(Visits("runs:read", "runs:write"))]
 Cursor = Annotated[str | None, Query(max_length=500)]
 Word = Annotated[str, Query(max_length=100)]
 PAGE = 25
-KINDS = ("curate", "preview", "estimate", "training")
+KINDS = ("curate", "preview", "estimate", "training", "evaluation")
 STATES = get_args(State)
+OWN_PAGES = ("training", "evaluation")  # kinds that have pages of their own
 EVENTS = 30  # that a run's page shows
 LINES = 200
 EVENT_KINDS = " ".join(["run.progress", *(f"run.{state}" for state in STATES)])
@@ -121,8 +122,8 @@ def page_run(
     run_id: RunId, visitor: Reads, part: Word = "", attempt: Word = "", level: Word = "", after: Word = ""
 ) -> Response:
     run = _run(visitor, run_id)
-    if run.kind == "training" and not part:
-        return RedirectResponse(f"/trainings/{run_id}", 303)
+    if run.kind in OWN_PAGES and not part:
+        return RedirectResponse(f"/{run.kind}s/{run_id}", 303)
     return _page(visitor, run, part, logs={"attempt": attempt, "level": level, "after": after})
 
 
@@ -136,7 +137,7 @@ def _page(
 ) -> Response:  # fmt: skip
     attempts = list_attempts(run.id, visitor.context, visitor.principal).items
     live: dict[str, Any] = {
-        "run": run, "attempts": attempts, "figures": figures_of(run, attempts), "commands": _commands(visitor, run),
+        "run": run, "attempts": attempts, "figures": figures_of(run, attempts), "commands": commands_of(visitor, run),
         "events": events_of(visitor.context, run.id, max(0, run.events - EVENTS), EVENTS),
         "ended": run.state in TERMINAL,
     }  # fmt: skip
@@ -165,7 +166,7 @@ def _page(
     )  # fmt: skip
 
 
-def _commands(visitor: Visitor, run: Run) -> list[tuple[str, str, str]]:
+def commands_of(visitor: Visitor, run: Run) -> list[tuple[str, str, str]]:
     """Commands that the state allows: action, word, what it does."""
     if not visitor.may("runs:write"):
         return []
@@ -215,7 +216,7 @@ def page_ask_command(run_id: RunId, action: str, visitor: Writes) -> Response:
     if action not in COMMANDS:
         raise Problem("not-found")
     run = _run(visitor, run_id)
-    possible = any(action == one for one, _, _ in _commands(visitor, run))
+    possible = any(action == one for one, _, _ in commands_of(visitor, run))
     word, effect = WORDS[action]
     return page(visitor, "run_command.html", run=run, action=action, word=word, effect=effect, possible=possible)
 

@@ -14,6 +14,7 @@ from api.pages.forms import body_of, tried
 from api.pages.render import page, query
 from api.pages.schedule_forms import COALESCES, OVERLAPS
 from api.pages.visitors import Form, Visitor, Visits
+from api.pages.words import wall
 from api.problems import Problem
 from api.scheduling.cron import zone_named
 from api.scheduling.decide import Outcome
@@ -84,8 +85,9 @@ def page_schedule(
     return page(
         visitor, "schedule.html", problem.status if problem else 200, schedule=schedule, problem=problem,
         calendar=calendar, weeks=list(_weeks(calendar)), title=f"{first:%B %Y}", word_of=word_of, meant=MEANT,
-        months=(f"{first - timedelta(days=1):%Y-%m}", f"{first + timedelta(days=31):%Y-%m}"), outcome=outcome, day=day,
-        coming=list_next_fires(name, visitor.context, visitor.principal, 10).items, outcomes=get_args(Outcome),
+        months=(f"{first - timedelta(days=1):%Y-%m}", f"{first + timedelta(days=31):%Y-%m}"), outcome=outcome,
+        coming=list_next_fires(name, visitor.context, visitor.principal, 10).items, day="" if wrong else day,
+        outcomes=get_args(Outcome),
         fires=[(fire, local_of(fire.nominal, zone), _shown(fire)) for fire in fires.items],
         following=f"/schedules/{name}{following}#fires" if fires.next else None,
         now=local_of(None, zone), overlap_word=OVERLAPS.__getitem__, coalesce_word=_coalesces,
@@ -113,9 +115,7 @@ def _fires(visitor: Visitor, schedule: Schedule, outcome: str, day: str, cursor:
 def local_of(moment: str | None, zone: Any) -> str:
     """A moment of the API, or now, on a wall clock, with its difference from UTC."""
     at = datetime.now(zone) if moment is None else datetime.fromisoformat(moment.replace("Z", "+00:00"))
-    local = at.astimezone(zone)
-    offset = f"{local:%z}"
-    return f"{local:%Y-%m-%d %H:%M:%S} (UTC{offset[:3]}:{offset[3:5]})"
+    return wall(at.astimezone(zone).isoformat())
 
 
 def _coalesces(policy: dict[str, Any]) -> str:

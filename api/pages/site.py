@@ -16,9 +16,12 @@ from api.pages import (
     datasets,
     documents,
     entrance,
+    evaluations,
     fork,
     home,
+    models,
     new_run,
+    new_training,
     pairs,
     runs,
     schedule_forms,
@@ -34,7 +37,7 @@ ROUTERS = (
     assets.router, entrance.router, home.router, new_run.router, runs.router, fork.router, stages.router,
     documents.router, compare.router, datasets.router, pairs.router, schedule_forms.router, schedules.router,
     admin.router, admin_keys.router, admin_webhooks.router, admin_audit.router,
-    trainings.router,
+    new_training.router, trainings.router, models.router, evaluations.router,
 )  # fmt: skip
 
 

@@ -71,5 +71,12 @@ def moment(text: str | None) -> Markup | str:
     return Markup('<time datetime="{}">{}</time>').format(text, shown)
 
 
+def wall(text: str) -> str:
+    """A moment on a wall clock, as the API writes it, for people: ``2026-11-27 02:30 (UTC+01:00)``."""
+    local = datetime.fromisoformat(text)
+    offset = f"{local:%z}"
+    return f"{local:%Y-%m-%d %H:%M} (UTC{offset[:3]}:{offset[3:5]})"
+
+
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -20,6 +20,7 @@ from api.runs.models import Run, RunPage, summary_of
 from api.runs.requests import Tag
 from api.runs.routes import Key, RunId, State, submit
 from api.store.tables import events
+from api.trainings.curves import MOST_POINTS, known_of, thinned
 from api.trainings.given import GivenModel, TrainingData, link, resolve
 
 router = APIRouter(prefix="/trainings", tags=["trainings"])
@@ -69,6 +70,22 @@ class Curves(BaseModel):
 
     items: list[Point]
     last: int = Field(description="Number of the last event that was read; give it as `after`.")
+
+
+class Curve(BaseModel):
+    """A figure over the steps of a training."""
+
+    name: str
+    points: list[tuple[float, float]] = Field(description="Step and value; of each stretch the least and the greatest.")
+    count: int = Field(description="How many points were read, repeated ones included.")
+    odd: list[tuple[float, str]] = Field(description="Steps at which it was no number, the first ones.")
+
+
+class CurveList(BaseModel):
+    """Curves by name."""
+
+    items: list[Curve]
+    more: bool = Field(description="Whether it has said more than could be read at once; ask again.")
 
 
 class Checkpoint(BaseModel):
@@ -132,6 +149,26 @@ def list_metrics(
     return Curves(items=items, last=rows[-1]["number"] if rows else after)
 
 
+@router.get("/{run_id}/curves", summary="Curves of a training, to be drawn", responses=responses("not-found"))
+def list_curves(
+    run_id: RunId, context: Ctx, _: Reader,
+    points: Annotated[int, Query(ge=4, le=MOST_POINTS, description="Of each curve, at most.")] = MOST_POINTS,
+) -> CurveList:  # fmt: skip
+    """However long the training: thinned, with the extremes kept. What an attempt said that a later one said anew is
+    left out."""
+    with context.database.read() as connection:
+        _training(connection, run_id)
+    known, more = known_of(context.database, run_id)
+    with known.lock:
+        items = [
+            Curve(
+                name=name, points=thinned(known.curves.get(name, []), points), count=count, odd=known.odd.get(name, [])
+            )
+            for name, count in sorted(known.counts.items())
+        ]
+    return CurveList(items=items, more=more)
+
+
 @router.get("/{run_id}/checkpoints", summary="Checkpoints of a training", responses=responses("not-found"))
 def list_checkpoints(run_id: RunId, context: Ctx, _: Reader) -> CheckpointList:
     rows = _events(context, run_id, "training.checkpoint", 0, 10_000)
@@ -142,6 +179,10 @@ def list_checkpoints(run_id: RunId, context: Ctx, _: Reader) -> CheckpointList:
 def _events(context: Ctx, run_id: str, kind: str, after: int, limit: int) -> list[Any]:
     query = select(events).where(events.c.run_id == run_id, events.c.number > after, events.c.kind == kind)
     with context.database.read() as connection:
-        if store.find(connection, run_id)["kind"] != "training":
-            raise Problem("not-found", "this run is no training")
+        _training(connection, run_id)
         return list(connection.execute(query.order_by(events.c.number).limit(limit)).mappings())
+
+
+def _training(connection: Connection, run_id: str) -> None:
+    if store.find(connection, run_id)["kind"] != "training":
+        raise Problem("not-found", "this run is no training")

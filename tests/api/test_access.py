@@ -46,7 +46,7 @@ VIEWER = words("""
     get_funnel get_set list_stages list_rules get_calendar
     list_overlap list_measures get_histogram get_breakdown ask_what_if list_documents get_document compare_runs
     get_neighbours get_source_record list_groups
-    list_trainings list_metrics list_checkpoints preview_policy list_schedules get_schedule list_next_fires
+    list_trainings list_metrics list_curves list_checkpoints preview_policy list_schedules get_schedule list_next_fires
     list_fires list_datasets get_dataset list_versions get_version get_card get_statistics get_lineage
     list_files get_file head_file list_rows diff_versions list_pipelines get_pipeline list_revisions
     get_revision list_sources get_source browse_source get_self get_metrics

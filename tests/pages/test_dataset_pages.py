@@ -61,10 +61,10 @@ def test_a_training_and_its_model_are_in_the_picture(own: tuple[Mill, str]) -> N
     body = {"name": "small", "datasets": [{"name": "asks"}], "config": {}}
     training = client.post("/api/v1/trainings", json=body).json()["id"]
     with mill.database.write() as connection:
-        result = {"published": [{"model": "tiny", "version": 3}]}
+        result = {"registered": {"model": "tiny", "version": 3}}
         connection.execute(update(runs).where(runs.c.id == training).values(state="succeeded", result=result))
     steps = read(client, "/datasets/asks/versions/1").all("//div[contains(@class, 'step')]")
-    assert "small" in steps[3].text_content() and "tiny version 3" in " ".join(steps[4].text_content().split())
+    assert "small" in steps[3].text_content() and "tiny, version 3" in " ".join(steps[4].text_content().split())
 
 
 def test_rows_are_previewed_and_filtered(data: Milled) -> None:
