@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from cli.remote import Most, Remote, Samples, command, counted, shown
+from cli.versioned import (
+    Alias,
+    OneOrAll,
+    Output,
+    Quiet,
+    Remove,
+    Target,
+    Version,
+    download_version,
+    move_alias,
+    shown_aliases,
+)
 
 app = typer.Typer(help="Datasets of a service: versions that never change, aliases that move.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the dataset.")]
-Version = Annotated[str, typer.Argument(help="Number, alias or latest.")]
 
 
 @command(app, "list")
@@ -24,16 +34,11 @@ def list_datasets(remote: Remote) -> None:
     remote.show(found, lambda _: remote.table(rows, *columns, empty="no datasets"))
 
 
-def shown_aliases(named: dict[str, Any]) -> str:
-    """Of a dataset or a model, in one line."""
-    return ", ".join(f"{name}={number}" for name, number in named["aliases"].items())
-
-
 @command(app, "show")
 def show(
     remote: Remote,
     name: Name,
-    version: Annotated[Optional[str], typer.Argument(help="Number, alias or latest; default: all of them.")] = None,  # noqa: UP045
+    version: OneOrAll = None,
     card: Annotated[bool, typer.Option("--card", help="Only the dataset card.")] = False,
     most: Most = 20,
 ) -> None:
@@ -80,51 +85,24 @@ def _show_version(remote: Remote, version: dict[str, Any], files: list[dict[str,
 
 @command(app, "download")
 def download(
-    remote: Remote,
-    name: Name,
-    version: Version = "latest",
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Folder.  Default: NAME-NUMBER.")] = None,  # noqa: UP045
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    remote: Remote, name: Name, version: Version = "latest", output: Output = None, quiet: Quiet = False
 ) -> None:
     """Fetch every file of a version and check its digest; go on with a download that was interrupted."""
-    from cli.progress import bars
-
-    datasets = remote.client.datasets
-    number = datasets.version(name, version)["number"]
-    folder = output or Path(f"{name}-{number}")
-    with bars(quiet) as bar:
-        found = datasets.download(name, number, folder, bar.to("downloading"))
-    fetched, skipped = len(found["fetched"]), len(found["skipped"])
-    remote.show(found, lambda _: remote.say(f"{folder}: {fetched} files fetched, {skipped} there already, all checked"))
+    download_version(remote, remote.client.datasets, name, version, output, quiet)
 
 
 @command(app, "alias")
-def alias(
-    remote: Remote,
-    name: Name,
-    alias: Annotated[str, typer.Argument(help="Such as stable.")],
-    version: Annotated[Optional[int], typer.Argument(min=1, help="Number of a version.")] = None,  # noqa: UP045
-    remove: Annotated[bool, typer.Option("--remove", help="Remove it instead.")] = False,
-) -> None:
+def alias(remote: Remote, name: Name, alias: Alias, version: Target = None, remove: Remove = False) -> None:
     """Let an alias stand for a version."""
-    from curation.errors import InputError
-
-    if remove == (version is not None):
-        raise InputError("give the number of a version, or --remove")
-    if version is None:
-        remote.client.datasets.remove_alias(name, alias)
-        remote.show({"removed": alias}, lambda _: remote.say(f"{alias}  removed"))
-    else:
-        made = remote.client.datasets.set_alias(name, alias, version)
-        remote.show(made, lambda made: remote.say(f"{made['name']}  {shown_aliases(made)}"))
+    move_alias(remote, remote.client.datasets, name, alias, version, remove)
 
 
 @command(app, "diff")
 def diff(
     remote: Remote,
     name: Name,
-    first: Annotated[str, typer.Argument(help="Number, alias or latest.")],
-    second: Annotated[str, typer.Argument(help="Number, alias or latest.")],
+    first: Version,
+    second: Version,
     samples: Samples = 5,
 ) -> None:
     """Show what differs between two versions."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from cli.remote import Most, Remote, command
-from cli.remote_datasets import shown_aliases
-from curation.errors import InputError
+from cli.versioned import (
+    Alias,
+    OneOrAll,
+    Output,
+    Quiet,
+    Remove,
+    Target,
+    Version,
+    download_version,
+    move_alias,
+    shown_aliases,
+)
 
 app = typer.Typer(help="Models of a service: versions that never change, aliases that move.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the model.")]
-Version = Annotated[str, typer.Argument(help="Number, alias or latest.")]
 
 
 @command(app, "list")
@@ -29,7 +37,7 @@ def list_models(remote: Remote) -> None:
 def show(
     remote: Remote,
     name: Name,
-    version: Annotated[Optional[str], typer.Argument(help="Number, alias or latest; default: all of them.")] = None,  # noqa: UP045
+    version: OneOrAll = None,
     most: Most = 20,
 ) -> None:
     """Show a model with its versions, or one version with where it comes from and what came of it."""
@@ -72,39 +80,14 @@ def _related(models: list[dict[str, Any]]) -> list[str]:
 
 
 @command(app, "alias")
-def alias(
-    remote: Remote,
-    name: Name,
-    alias: Annotated[str, typer.Argument(help="Such as best.")],
-    version: Annotated[Optional[int], typer.Argument(min=1, help="Number of a version.")] = None,  # noqa: UP045
-    remove: Annotated[bool, typer.Option("--remove", help="Remove it instead.")] = False,
-) -> None:
+def alias(remote: Remote, name: Name, alias: Alias, version: Target = None, remove: Remove = False) -> None:
     """Let an alias stand for a version."""
-    if remove == (version is not None):
-        raise InputError("give the number of a version, or --remove")
-    if version is None:
-        remote.client.models.remove_alias(name, alias)
-        remote.show({"removed": alias}, lambda _: remote.say(f"{alias}  removed"))
-    else:
-        made = remote.client.models.set_alias(name, alias, version)
-        remote.show(made, lambda made: remote.say(f"{made['name']}  {shown_aliases(made)}"))
+    move_alias(remote, remote.client.models, name, alias, version, remove)
 
 
 @command(app, "download")
 def download(
-    remote: Remote,
-    name: Name,
-    version: Version = "latest",
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Folder.  Default: NAME-NUMBER.")] = None,  # noqa: UP045
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    remote: Remote, name: Name, version: Version = "latest", output: Output = None, quiet: Quiet = False
 ) -> None:
     """Fetch every file of a version and check its digest; the folder is a model for every command here."""
-    from cli.progress import bars
-
-    models = remote.client.models
-    number = models.version(name, version)["number"]
-    folder = output or Path(f"{name}-{number}")
-    with bars(quiet) as bar:
-        found = models.download(name, number, folder, bar.to("downloading"))
-    fetched, skipped = len(found["fetched"]), len(found["skipped"])
-    remote.show(found, lambda _: remote.say(f"{folder}: {fetched} files fetched, {skipped} there already, all checked"))
+    download_version(remote, remote.client.models, name, version, output, quiet)

@@ -1,105 +1,34 @@
-"""``client.datasets``: versions that never change, aliases that move, files to take home."""
+"""``client.datasets``: what runs published."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from api.client.download import download
-from api.client.http import Http, segment
-
-Ref = str | int  # number of a version, an alias, or "latest"
+from api.client.versioned import Ref, Versioned
 
 
-class Datasets:
+class Datasets(Versioned):
     """What runs published."""
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def list(self) -> Iterator[dict[str, Any]]:
-        """Datasets by name."""
-        return self._http.pages("/datasets")
-
-    def get(self, name: str) -> Any:
-        """One dataset, with its aliases."""
-        return self._http.get(_of(name))
-
-    def describe(self, name: str, description: str) -> Any:
-        """Change its description."""
-        return self._http.ask("PATCH", _of(name), body={"description": description})
-
-    def versions(self, name: str) -> Iterator[dict[str, Any]]:
-        """Versions, latest first."""
-        return self._http.pages(f"{_of(name)}/versions")
-
-    def version(self, name: str, version: Ref = "latest") -> Any:
-        """One version, with its columns."""
-        return self._http.get(_at(name, version))
+    kind = "dataset"
 
     def publish(self, name: str, run_id: str) -> Any:
         """Make a finished run the next version; one that is a version already stays that one."""
-        return self._http.post(f"{_of(name)}/versions", {"run": run_id})
-
-    def set_alias(self, name: str, alias: str, version: int) -> Any:
-        """Let an alias stand for a version."""
-        return self._http.ask("PUT", f"{_of(name)}/aliases/{segment(alias)}", body={"version": version})
-
-    def remove_alias(self, name: str, alias: str) -> None:
-        """Remove an alias."""
-        self._http.ask("DELETE", f"{_of(name)}/aliases/{segment(alias)}")
+        return self._http.post(f"{self._of(name)}/versions", {"run": run_id})
 
     def diff(self, name: str, first: Ref, second: Ref, samples: int = 5) -> Any:
         """What differs between two versions."""
-        return self._http.get(f"{_of(name)}/diff", first=first, second=second, samples=samples)
+        return self._http.get(f"{self._of(name)}/diff", first=first, second=second, samples=samples)
 
     def card(self, name: str, version: Ref = "latest") -> str:
         """The dataset card, Markdown."""
-        return self._http.text(f"{_at(name, version)}/card")
+        return self._http.text(f"{self._at(name, version)}/card")
 
     def statistics(self, name: str, version: Ref = "latest") -> Any:
         """Statistics as the run wrote them."""
-        return self._http.get(f"{_at(name, version)}/statistics")
-
-    def lineage(self, name: str, version: Ref = "latest") -> Any:
-        """Run, recipe, inputs, models."""
-        return self._http.get(f"{_at(name, version)}/lineage")
-
-    def files(self, name: str, version: Ref = "latest") -> Any:
-        """Every file of a version, with size and digest."""
-        return self._http.get(f"{_at(name, version)}/files")["items"]
+        return self._http.get(f"{self._at(name, version)}/statistics")
 
     def rows(self, name: str, version: Ref = "latest", full: bool = False) -> Iterator[dict[str, Any]]:
         """Rows of the corpus, page by page; long texts are cut unless ``full``."""
-        return self._http.pages(f"{_at(name, version)}/rows", full=full, limit=100)
-
-    def download(
-        self, name: str, version: Ref, folder: str | Path, on_progress: Callable[[int, int], None] | None = None
-    ) -> dict[str, Any]:
-        """Fetch every file of a version below a folder; go on with a download that was interrupted.
-
-        Args:
-            on_progress: is told bytes done and bytes of all.
-
-        Returns:
-            ``dataset``, ``version``, ``folder``, and the paths ``fetched`` and ``skipped``, which were there already.
-
-        Raises:
-            DownloadError: what arrived is not what the manifest names, or a name leads out of the folder.
-        """
-        number = self._http.get(_at(name, version))["number"]  # an alias may move meanwhile
-        fetched, skipped = download(
-            self._http, _at(name, number), self.files(name, number), Path(folder), on_progress or (lambda *_: None)
-        )
-        return {
-            "dataset": name, "version": number, "folder": str(folder), "fetched": fetched, "skipped": skipped
-        }  # fmt: skip
-
-
-def _of(name: str) -> str:
-    return f"/datasets/{segment(name)}"
-
-
-def _at(name: str, version: Ref) -> str:
-    return f"{_of(name)}/versions/{segment(version)}"
+        return self._http.pages(f"{self._at(name, version)}/rows", full=full, limit=100)

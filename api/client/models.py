@@ -1,83 +1,11 @@
-"""``client.models``: what trainings made: versions that never change, aliases that move, files to take home."""
+"""``client.models``: what trainings made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-from api.client.download import download
-from api.client.http import Http, segment
-
-Ref = str | int  # number of a version, an alias, or "latest"
+from api.client.versioned import Versioned
 
 
-class Models:
+class Models(Versioned):
     """What trainings made."""
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def list(self) -> Iterator[dict[str, Any]]:
-        """Models by name."""
-        return self._http.pages("/models")
-
-    def get(self, name: str) -> Any:
-        """One model, with its aliases."""
-        return self._http.get(_of(name))
-
-    def describe(self, name: str, description: str) -> Any:
-        """Change its description."""
-        return self._http.ask("PATCH", _of(name), body={"description": description})
-
-    def versions(self, name: str) -> Iterator[dict[str, Any]]:
-        """Versions, latest first."""
-        return self._http.pages(f"{_of(name)}/versions")
-
-    def version(self, name: str, version: Ref = "latest") -> Any:
-        """One version."""
-        return self._http.get(_at(name, version))
-
-    def lineage(self, name: str, version: Ref = "latest") -> Any:
-        """Run, datasets, models before and behind it."""
-        return self._http.get(f"{_at(name, version)}/lineage")
-
-    def set_alias(self, name: str, alias: str, version: int) -> Any:
-        """Let an alias stand for a version."""
-        return self._http.ask("PUT", f"{_of(name)}/aliases/{segment(alias)}", body={"version": version})
-
-    def remove_alias(self, name: str, alias: str) -> None:
-        """Remove an alias."""
-        self._http.ask("DELETE", f"{_of(name)}/aliases/{segment(alias)}")
-
-    def files(self, name: str, version: Ref = "latest") -> Any:
-        """Every file of a version, with size and digest."""
-        return self._http.get(f"{_at(name, version)}/files")["items"]
-
-    def download(
-        self, name: str, version: Ref, folder: str | Path, on_progress: Callable[[int, int], None] | None = None
-    ) -> dict[str, Any]:
-        """Fetch every file of a version below a folder; go on with a download that was interrupted.
-
-        Args:
-            on_progress: is told bytes done and bytes of all.
-
-        Returns:
-            ``model``, ``version``, ``folder``, and the paths ``fetched`` and ``skipped``, which were there already.
-
-        Raises:
-            DownloadError: what arrived is not what the manifest names, or a name leads out of the folder.
-        """
-        number = self._http.get(_at(name, version))["number"]  # an alias may move meanwhile
-        fetched, skipped = download(
-            self._http, _at(name, number), self.files(name, number), Path(folder), on_progress or (lambda *_: None)
-        )
-        return {"model": name, "version": number, "folder": str(folder), "fetched": fetched, "skipped": skipped}
-
-
-def _of(name: str) -> str:
-    return f"/models/{segment(name)}"
-
-
-def _at(name: str, version: Ref) -> str:
-    return f"{_of(name)}/versions/{segment(version)}"
+    kind = "model"
