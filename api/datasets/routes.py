@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -14,7 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, select
 
 from api.access.audit import record
 from api.access.principals import Principal
@@ -37,17 +36,18 @@ from api.datasets.models import (
     VersionDiff,
     VersionPage,
 )
-from api.datasets.store import other_kind, publish_run
+from api.datasets.store import DATASETS, other_kind, publish_run
 from api.http import pages
 from api.http.context import Context, Ctx, Needs
 from api.http.models import NoNul
 from api.http.named import find_named, page_by_name
 from api.http.times import text_of
+from api.http.versioned import AliasName, Found, Ref
 from api.problems import Fault, Problem, responses
 from api.runs import store
 from api.runs.states import SUCCEEDED
 from api.statistics.finished import open_location
-from api.store.tables import aliases, dataset_versions, datasets, runs, training_inputs
+from api.store.tables import datasets, runs, training_inputs
 from pipelines.kinds import kind_of
 from pipelines.look import FinishedRun
 from pipelines.rows import Rows
@@ -57,63 +57,32 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 Reader = Annotated[Principal, Depends(Needs("datasets:read"))]
 Writer = Annotated[Principal, Depends(Needs("datasets:write"))]
 DatasetName = Annotated[str, Path(max_length=100)]
-Ref = Annotated[
-    str, Path(max_length=100, description="Number of a version, an alias, or `latest`.", examples=["latest"])
-]
-AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,99}$", description="`latest` is taken.")]
 THERE = responses("not-found", "conflict")
 Word = Annotated[NoNul, Query(max_length=500)]
 CELL = 2000  # characters of a text in a preview
 
 
-@dataclass(frozen=True)
-class Found:
-    """A version with its dataset, as rows."""
-
-    dataset: RowMapping
-    version: RowMapping
-
-    def open(self) -> FinishedRun:
-        """Its files."""
-        return open_location(self.version["location"], self.version["manifest_digest"])
-
-
-def find_version(connection: Connection, name: str, ref: str) -> Found:
-    """A version by its number, an alias, or ``latest``."""
-    dataset = find_named(connection, datasets, name)
-    number: int | None = None
-    if ref == "latest":
-        number = dataset["latest"]
-    elif ref.isascii() and ref.isdigit() and len(ref) < 10:
-        number = int(ref)
-    else:
-        here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == ref)
-        number = connection.execute(select(aliases.c.number).where(here)).scalar_one_or_none()
-    here = (dataset_versions.c.dataset_id == dataset["id"]) & (dataset_versions.c.number == number)
-    row = None if number is None else connection.execute(select(dataset_versions).where(here)).mappings().one_or_none()
-    if row is None:
-        raise Problem("not-found", "this dataset has no such version and no such alias")
-    return Found(dataset, row)
-
-
 def _find(context: Context, name: str, ref: str) -> Found:
     with context.database.read() as connection:
-        return find_version(connection, name, ref)
+        return DATASETS.find(connection, name, ref)
+
+
+def _open(found: Found) -> FinishedRun:
+    """The files of a version."""
+    return open_location(found.version["location"], found.version["manifest_digest"])
 
 
 def dataset_of(connection: Connection, row: RowMapping) -> Dataset:
     """A row as the API shows it."""
-    query = select(aliases.c.name, aliases.c.number).where(aliases.c.dataset_id == row["id"]).order_by(aliases.c.name)
     same = {name: row[name] for name in ("name", "kind", "description", "latest", "created_by")}
-    named: dict[str, int] = dict(connection.execute(query).tuples().all())
-    return Dataset(**same, aliases=named, created_at=text_of(row["created_at"]))
+    return Dataset(**same, aliases=DATASETS.named(connection, row), created_at=text_of(row["created_at"]))
 
 
 def version_of(found: Found) -> dict[str, Any]:
     """A version's row as the API shows it."""
     row = found.version
     same = {name: row[name] for name in ("number", "manifest_digest", "facts", "created_by")}
-    return {**same, "dataset": found.dataset["name"], "run": row["run_id"], "created_at": text_of(row["created_at"])}
+    return {**same, "dataset": found.thing["name"], "run": row["run_id"], "created_at": text_of(row["created_at"])}
 
 
 @router.get("", summary="List datasets")
@@ -132,28 +101,17 @@ def get_dataset(name: DatasetName, context: Ctx, _: Reader) -> Dataset:
 @router.patch("/{name}", summary="Describe a dataset", responses=responses("not-found"))
 def change_dataset(name: DatasetName, change: DatasetChange, context: Ctx, principal: Writer) -> Dataset:
     with context.database.write() as connection:
-        row = find_named(connection, datasets, name)
-        here = datasets.c.id == row["id"]
-        connection.execute(update(datasets).where(here).values(description=change.description))
-        record(connection, principal.name, "dataset.describe", name, context.database.now(connection))
-        return dataset_of(connection, find_named(connection, datasets, name))
+        now = context.database.now(connection)
+        return dataset_of(connection, DATASETS.describe(connection, name, change.description, principal.name, now))
 
 
 @router.get("/{name}/versions", summary="Versions of a dataset", responses=responses("not-found"))
 def list_versions(
     name: DatasetName, context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None
 ) -> VersionPage:  # fmt: skip
-    after = pages.decode(cursor, {"dataset": name}, (int,))
     with context.database.read() as connection:
-        dataset = find_named(connection, datasets, name)
-        query = select(dataset_versions).where(dataset_versions.c.dataset_id == dataset["id"])
-        if after is not None:
-            query = query.where(dataset_versions.c.number < after[0])
-        query = query.order_by(dataset_versions.c.number.desc()).limit(limit + 1)
-        rows = list(connection.execute(query).mappings())
-    items = [Version(**version_of(Found(dataset, row))) for row in rows[:limit]]
-    following = pages.encode([items[-1].number], {"dataset": name}) if len(rows) > limit else None
-    return VersionPage(items=items, next=following)
+        found, following = DATASETS.page(connection, name, limit, cursor)
+    return VersionPage(items=[Version(**version_of(one)) for one in found], next=following)
 
 
 @router.post(
@@ -187,7 +145,7 @@ def _is_name(name: str) -> bool:
 @router.get("/{name}/versions/{ref}", summary="One version, with its schema", responses=THERE)
 def get_version(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> VersionDetail:
     found = _find(context, name, ref)
-    fields = found.open().corpus().schema
+    fields = _open(found).corpus().schema
     columns = [Column(name=f.name, type=str(f.type), description=_description(f)) for f in fields]
     return VersionDetail(**version_of(found), columns=columns)
 
@@ -202,19 +160,19 @@ def _description(field: Any) -> str | None:
     responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}, **THERE},
 )  # fmt: skip
 def get_card(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> Response:
-    card = _find(context, name, ref).open().storage.read("README.md")
+    card = _open(_find(context, name, ref)).storage.read("README.md")
     return Response(card, media_type="text/markdown; charset=utf-8")
 
 
 @router.get("/{name}/versions/{ref}/statistics", summary="Statistics as the run wrote them", responses=THERE)
 def get_statistics(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> dict[str, Any]:
-    return _find(context, name, ref).open().statistics
+    return _open(_find(context, name, ref)).statistics
 
 
 @router.get("/{name}/versions/{ref}/lineage", summary="Run, recipe, inputs, models", responses=THERE)
 def get_lineage(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> Lineage:
     found = _find(context, name, ref)
-    told = found.open().run
+    told = _open(found).run
     with context.database.read() as connection:
         run = store.find(connection, found.version["run_id"])
         given = {kind: _runs_given(connection, found, kind) for kind in ("training", "evaluation")}
@@ -230,7 +188,7 @@ def get_lineage(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> Lineage
 def _runs_given(connection: Connection, found: Found, kind: str) -> list[str]:
     """Runs of a kind that a version was given to, in the order of their submission."""
     query = select(runs.c.id).join(training_inputs, training_inputs.c.run_id == runs.c.id).where(runs.c.kind == kind)
-    is_it = training_inputs.c.dataset_id == found.dataset["id"], training_inputs.c.number == found.version["number"]
+    is_it = training_inputs.c.dataset_id == found.thing["id"], training_inputs.c.number == found.version["number"]
     return list(connection.execute(query.where(*is_it).order_by(runs.c.id)).scalars())
 
 
@@ -242,7 +200,7 @@ def list_files(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> FileList
         FileEntry(
             path=path, bytes=entry["bytes"], digest=entry["digest"], rows=entry.get("rows"), url=f"{base}/{quote(path)}"
         )
-        for path, entry in sorted(entries(found.open()).items())
+        for path, entry in sorted(entries(_open(found)).items())
     ]
     return FileList(items=items)
 
@@ -250,14 +208,14 @@ def list_files(name: DatasetName, ref: Ref, context: Ctx, _: Reader) -> FileList
 @router.get("/{name}/versions/{ref}/files/{path:path}", summary="One file, or a range of it", response_class=Response,
             responses=FILE)  # fmt: skip
 def get_file(name: DatasetName, ref: Ref, path: NoNul, request: Request, context: Ctx, _: Reader) -> Response:
-    run = _find(context, name, ref).open()
+    run = _open(_find(context, name, ref))
     return file_response(run.storage, entries(run), path, request)
 
 
 @router.head("/{name}/versions/{ref}/files/{path:path}", summary="Size and digest of a file", response_class=Response,
              responses=FILE)  # fmt: skip
 def head_file(name: DatasetName, ref: Ref, path: NoNul, request: Request, context: Ctx, _: Reader) -> Response:
-    run = _find(context, name, ref).open()
+    run = _open(_find(context, name, ref))
     return file_response(run.storage, entries(run), path, request)
 
 
@@ -274,7 +232,7 @@ def list_rows(
     wanted = {column: value for column, value in given.items() if value is not None}
     filters = {"dataset": name, "version": found.version["number"], **wanted}
     place = pages.decode(cursor, filters, (int, int))
-    corpus, after = found.open().corpus(), (place[0], place[1]) if place else None
+    corpus, after = _open(found).corpus(), (place[0], place[1]) if place else None
     _check_columns(corpus, wanted)
     places = list(islice(_places(corpus, after, wanted), limit + 1))
     items = [_cut(row, full) for row in corpus.rows(places[:limit], corpus.schema.names)]
@@ -309,7 +267,7 @@ def list_groups(
     name: DatasetName, ref: Ref, context: Ctx, _: Reader, by: Literal["source", "language", "split", "domain"],
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> RowGroups:  # fmt: skip
-    run = _find(context, name, ref).open()
+    run = _open(_find(context, name, ref))
     _check_columns(run.corpus(), [by])
     counts = _groups(run, by)
     items = [RowGroup(name=value, rows=count) for value, count in counts[:limit]]
@@ -350,33 +308,19 @@ def diff_versions(
     samples: Annotated[int, Query(ge=0, le=100)] = 5,
 ) -> VersionDiff:  # fmt: skip
     with context.database.read() as connection:
-        sides = [find_version(connection, name, ref) for ref in (first, second)]
+        sides = [DATASETS.find(connection, name, ref) for ref in (first, second)]
     numbers = {"first": sides[0].version["number"], "second": sides[1].version["number"]}
-    return VersionDiff(**numbers, **version_diff(sides[0].open(), sides[1].open(), samples))
+    return VersionDiff(**numbers, **version_diff(_open(sides[0]), _open(sides[1]), samples))
 
 
 @router.put("/{name}/aliases/{alias}", summary="Let an alias stand for a version", responses=responses("not-found"))
 def set_alias(name: DatasetName, alias: AliasName, target: AliasTarget, context: Ctx, principal: Writer) -> Dataset:
-    if alias == "latest":
-        message = "'latest' always is the latest version"
-        raise Problem("invalid", message, [Fault(pointer="path/alias", code="alias", message=message)])
     with context.database.write() as connection:
-        dataset = find_named(connection, datasets, name, lock=True)
-        number = find_version(connection, name, str(target.version)).version["number"]
         now = context.database.now(connection)
-        here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == alias)
-        connection.execute(delete(aliases).where(here))
-        values = {"dataset_id": dataset["id"], "name": alias, "number": number, "updated_at": now}
-        connection.execute(insert(aliases).values(values))
-        record(connection, principal.name, "dataset.alias", name, now, {"alias": alias, "version": number})
-        return dataset_of(connection, dataset)
+        return dataset_of(connection, DATASETS.set_alias(connection, name, alias, target.version, principal.name, now))
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, summary="Remove an alias", responses=responses("not-found"))
 def remove_alias(name: DatasetName, alias: AliasName, context: Ctx, principal: Writer) -> None:
     with context.database.write() as connection:
-        dataset = find_named(connection, datasets, name, lock=True)
-        here = (aliases.c.dataset_id == dataset["id"]) & (aliases.c.name == alias)
-        if connection.execute(delete(aliases).where(here)).rowcount == 0:
-            raise Problem("not-found", "there is no such alias")
-        record(connection, principal.name, "dataset.unalias", name, context.database.now(connection), {"alias": alias})
+        DATASETS.remove_alias(connection, name, alias, principal.name, context.database.now(connection))

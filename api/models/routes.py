@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, select
 
-from api.access.audit import record
 from api.access.principals import Principal
 from api.datasets.files import FILE, Files, file_response
 from api.http import pages
@@ -17,6 +16,7 @@ from api.http.context import Context, Ctx, Needs
 from api.http.models import NoNul
 from api.http.named import find_named, page_by_name
 from api.http.times import text_of
+from api.http.versioned import AliasName, Found, Ref
 from api.models.shown import (
     Model,
     ModelAlias,
@@ -30,10 +30,10 @@ from api.models.shown import (
     RelatedModel,
     UsedDataset,
 )
-from api.models.store import Found, find_version
-from api.problems import Fault, Problem, responses
+from api.models.store import MODELS
+from api.problems import Problem, responses
 from api.runs import store
-from api.store.tables import model_aliases, model_inputs, model_versions, models, runs
+from api.store.tables import model_inputs, model_versions, models, runs
 from curation.errors import RunError
 from pipelines.model_folder import read_manifest
 from pipelines.storage import MANIFEST, Storage
@@ -42,33 +42,26 @@ router = APIRouter(prefix="/models", tags=["models"])
 Reader = Annotated[Principal, Depends(Needs("models:read"))]
 Writer = Annotated[Principal, Depends(Needs("models:write"))]
 ModelName = Annotated[str, Path(max_length=100)]
-Ref = Annotated[
-    str, Path(max_length=100, description="Number of a version, an alias, or `latest`.", examples=["latest"])
-]
-AliasName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,99}$", description="`latest` is taken.")]
 THERE = responses("not-found", "conflict")
 log = logging.getLogger("gristmill.files")
 
 
 def model_of(connection: Connection, row: RowMapping) -> Model:
     """A row as the API shows it."""
-    of = model_aliases.c
-    query = select(of.name, of.number).where(of.model_id == row["id"]).order_by(of.name)
     same = {name: row[name] for name in ("name", "description", "latest", "created_by")}
-    named: dict[str, int] = dict(connection.execute(query).tuples().all())
-    return Model(**same, aliases=named, created_at=text_of(row["created_at"]))
+    return Model(**same, aliases=MODELS.named(connection, row), created_at=text_of(row["created_at"]))
 
 
 def version_of(found: Found) -> ModelVersion:
     """A version's row as the API shows it."""
     row = found.version
     same = {name: row[name] for name in ("number", "digest", "kind", "family", "stage", "figures", "created_by")}
-    return ModelVersion(**same, model=found.model["name"], run=row["run_id"], created_at=text_of(row["created_at"]))
+    return ModelVersion(**same, model=found.thing["name"], run=row["run_id"], created_at=text_of(row["created_at"]))
 
 
 def _find(context: Context, name: str, ref: str) -> Found:
     with context.database.read() as connection:
-        return find_version(connection, name, ref)
+        return MODELS.find(connection, name, ref)
 
 
 @router.get("", summary="List models")
@@ -87,27 +80,17 @@ def get_model(name: ModelName, context: Ctx, _: Reader) -> Model:
 @router.patch("/{name}", summary="Describe a model", responses=responses("not-found"))
 def change_model(name: ModelName, change: ModelChange, context: Ctx, principal: Writer) -> Model:
     with context.database.write() as connection:
-        row = find_named(connection, models, name)
-        connection.execute(update(models).where(models.c.id == row["id"]).values(description=change.description))
-        record(connection, principal.name, "model.describe", name, context.database.now(connection))
-        return model_of(connection, find_named(connection, models, name))
+        now = context.database.now(connection)
+        return model_of(connection, MODELS.describe(connection, name, change.description, principal.name, now))
 
 
 @router.get("/{name}/versions", summary="Versions of a model", responses=responses("not-found"))
 def list_model_versions(
     name: ModelName, context: Ctx, _: Reader, limit: pages.Limit = 50, cursor: pages.Cursor = None
 ) -> ModelVersionPage:  # fmt: skip
-    after = pages.decode(cursor, {"model": name}, (int,))
     with context.database.read() as connection:
-        model = find_named(connection, models, name)
-        query = select(model_versions).where(model_versions.c.model_id == model["id"])
-        if after is not None:
-            query = query.where(model_versions.c.number < after[0])
-        query = query.order_by(model_versions.c.number.desc()).limit(limit + 1)
-        rows = list(connection.execute(query).mappings())
-    items = [version_of(Found(model, row)) for row in rows[:limit]]
-    following = pages.encode([items[-1].number], {"model": name}) if len(rows) > limit else None
-    return ModelVersionPage(items=items, next=following)
+        found, following = MODELS.page(connection, name, limit, cursor)
+    return ModelVersionPage(items=[version_of(one) for one in found], next=following)
 
 
 @router.get("/{name}/versions/{ref}", summary="One version of a model", responses=responses("not-found"))
@@ -121,7 +104,7 @@ def get_model_version(name: ModelName, ref: Ref, context: Ctx, _: Reader) -> Mod
 )  # fmt: skip
 def get_model_lineage(name: ModelName, ref: Ref, context: Ctx, _: Reader) -> ModelLineage:
     with context.database.read() as connection:
-        found = find_version(connection, name, ref)
+        found = MODELS.find(connection, name, ref)
         run = store.find(connection, found.version["run_id"])
         given = {kind: _runs_given(connection, found.version, kind) for kind in ("training", "evaluation")}
         children = _children(connection, found.version)
@@ -204,27 +187,13 @@ def head_model_file(name: ModelName, ref: Ref, path: NoNul, request: Request, co
 @router.put("/{name}/aliases/{alias}", summary="Let an alias stand for a version of a model",
             responses=responses("not-found"))  # fmt: skip
 def set_model_alias(name: ModelName, alias: AliasName, target: ModelAlias, context: Ctx, principal: Writer) -> Model:
-    if alias == "latest":
-        message = "'latest' always is the latest version"
-        raise Problem("invalid", message, [Fault(pointer="path/alias", code="alias", message=message)])
     with context.database.write() as connection:
-        model = find_named(connection, models, name, lock=True)
-        number = find_version(connection, name, str(target.version)).version["number"]
         now = context.database.now(connection)
-        here = (model_aliases.c.model_id == model["id"]) & (model_aliases.c.name == alias)
-        connection.execute(delete(model_aliases).where(here))
-        values = {"model_id": model["id"], "name": alias, "number": number, "updated_at": now}
-        connection.execute(insert(model_aliases).values(values))
-        record(connection, principal.name, "model.alias", name, now, {"alias": alias, "version": number})
-        return model_of(connection, model)
+        return model_of(connection, MODELS.set_alias(connection, name, alias, target.version, principal.name, now))
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, summary="Remove an alias of a model",
                responses=responses("not-found"))  # fmt: skip
 def remove_model_alias(name: ModelName, alias: AliasName, context: Ctx, principal: Writer) -> None:
     with context.database.write() as connection:
-        model = find_named(connection, models, name, lock=True)
-        here = (model_aliases.c.model_id == model["id"]) & (model_aliases.c.name == alias)
-        if connection.execute(delete(model_aliases).where(here)).rowcount == 0:
-            raise Problem("not-found", "there is no such alias")
-        record(connection, principal.name, "model.unalias", name, context.database.now(connection), {"alias": alias})
+        MODELS.remove_alias(connection, name, alias, principal.name, context.database.now(connection))

@@ -12,9 +12,7 @@ from pydantic import ValidationError
 
 from api.datasets.models import AliasTarget, DatasetChange, Publication, RowPage
 from api.datasets.routes import (
-    AliasName,
     DatasetName,
-    Ref,
     change_dataset,
     diff_versions,
     get_card,
@@ -31,6 +29,7 @@ from api.datasets.routes import (
     remove_alias,
     set_alias,
 )
+from api.http.versioned import AliasName, Ref
 from api.pages.markdown import card
 from api.pages.render import page
 from api.pages.visitors import Form, Visitor, Visits

@@ -59,9 +59,7 @@ class Asked:
 
     def query(self, **more: Any) -> str:
         """As the query of an address, with its question mark."""
-        given = {**asdict(self), **more}
-        text = urlencode({name: value for name, value in given.items() if value not in ("", None)})
-        return f"?{text}" if text else ""
+        return query(**{**asdict(self), **more})
 
     def chips(self) -> list[tuple[str, str, str]]:
         """Each filter that is set: its word, its value, and the query without it."""

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import RedirectResponse
 
+from api.http.versioned import AliasName, Ref
 from api.models.routes import (
-    AliasName,
     ModelName,
-    Ref,
     change_model,
     get_model,
     get_model_lineage,

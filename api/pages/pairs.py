@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from markupsafe import Markup
 
 from api.datasets.models import RowPage
-from api.datasets.routes import DatasetName, Ref, get_dataset, get_version, list_groups, list_rows
+from api.datasets.routes import DatasetName, get_dataset, get_version, list_groups, list_rows
+from api.http.versioned import Ref
 from api.pages.bins import bins
 from api.pages.marked import compared
 from api.pages.render import page

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 from sqlalchemy import Connection, RowMapping, insert
 
-from api.datasets.routes import find_version as find_dataset
+from api.datasets.store import DATASETS
 from api.http.models import Body, Name
-from api.models.store import find_version as find_model
+from api.http.versioned import Versioned
+from api.models.store import MODELS
 from api.problems import Fault, Problem
 from api.store.tables import model_inputs, training_inputs
 
@@ -49,30 +50,21 @@ def resolve(
     """
     faults: list[Fault] = []
 
-    def found(what: str, given: Sequence[Any], find: Callable[..., Any]) -> list[tuple[Any, RowMapping]]:
-        pairs = []
+    def found(things: Versioned, given: Sequence[Any], columns: tuple[str, ...]) -> list[dict[str, Any]]:
+        entries = []
         for place, wanted in enumerate(given):
             try:
-                pairs.append((wanted, find(connection, wanted.name, wanted.version).version))
+                row = things.find(connection, wanted.name, wanted.version).version
             except Problem as problem:
-                message = problem.detail or f"there is no such {what}"
-                faults.append(Fault(pointer=f"/{what}s/{place}", code=what, message=message))
-        return pairs
+                message = problem.detail or f"there is no such {things.kind}"
+                faults.append(Fault(pointer=f"/{things.kind}s/{place}", code=things.kind, message=message))
+                continue
+            same = {"name": wanted.name, "version": row["number"], "role": wanted.role, "location": row["location"]}
+            entries.append({**same, **{column: row[column] for column in columns}})
+        return entries
 
-    read = [
-        {
-            "name": wanted.name, "version": row["number"], "role": wanted.role, "location": row["location"],
-            "manifest_digest": row["manifest_digest"], "dataset_id": row["dataset_id"],
-        }
-        for wanted, row in found("dataset", datasets, find_dataset)
-    ]  # fmt: skip
-    used = [
-        {
-            "name": wanted.name, "version": row["number"], "role": wanted.role, "location": row["location"],
-            "digest": row["digest"], "model_id": row["model_id"],
-        }
-        for wanted, row in found("model", models, find_model)
-    ]  # fmt: skip
+    read = found(DATASETS, datasets, ("manifest_digest", "dataset_id"))
+    used = found(MODELS, models, ("digest", "model_id"))
     if faults:
         raise Problem("invalid", f"{len(faults)} thing(s) are wrong", faults)
     display = [{"source": one["name"], "path": f"version {one['version']}"} for one in read]

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.client import Client
-from api.models.store import find_version, name_of, register
+from api.models.store import MODELS, name_of, register
 from api.runs import store
 from api.store.database import Database
 from cli.main import app
@@ -394,5 +394,5 @@ def test_a_version_is_registered_once_on_both_databases(database: Database) -> N
             rows = [register(connection, run, {**trained, "figures": {}}, 5) for _ in range(2)]
             assert rows[0] == rows[1] and rows[0]["number"] == number
             assert store.find(connection, run["id"])["result"] == {"registered": {"model": "m", "version": number}}
-            found = find_version(connection, "m", "latest").version
+            found = MODELS.find(connection, "m", "latest").version
             assert (found["location"], found["kind"]) == (f"/runs/{run['id']}/model/final", "reward")

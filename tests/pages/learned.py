@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from api.models.store import find_version, register
+from api.models.store import MODELS, register
 from api.runs import store
 from api.store.tables import model_inputs, runs
 from tests.pages.finished import Mill
@@ -100,7 +100,7 @@ def _run(
             state = {"state": "running", "progress": {"done": 20, "total": 3000, "phase": "pretrain"}}
             connection.execute(update(runs).where(runs.c.id == run_id).values(**state))
         for m, n, role in models:
-            found = find_version(connection, m, str(n)).model
+            found = MODELS.find(connection, m, str(n)).thing
             values = {"run_id": run_id, "model_id": found["id"], "number": n, "role": role}
             connection.execute(model_inputs.insert().values(**values))
     return run_id
