@@ -34,13 +34,14 @@ def main() -> None:
     settings = Settings()
     key = settings.admin_key.get_secret_value() if settings.admin_key else None
     client = Client(settings.url, key)
-    if _answers(server, client):
+    if answers(server, client):
         _declare(client)
         print(_TRY.format(url=settings.url), flush=True)
     sys.exit(server.wait())
 
 
-def _answers(server: subprocess.Popen[bytes], client: Client) -> bool:
+def answers(server: subprocess.Popen[bytes], client: Client) -> bool:
+    """Whether a service that was just started answers, as soon as it does."""
     deadline = time.monotonic() + PATIENCE
     while server.poll() is None and time.monotonic() < deadline:
         with suppress(GristmillError):

@@ -298,11 +298,12 @@ TRAINING = {
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose trainer is the one of the house, with a corpus and instructions."""
+    """A service whose trainer is the one of the house, with a corpus, instructions and preferences."""
     folder = tmp_path_factory.mktemp("bundled")
     for name, record in (
         ("pages", lambda n: {"url": f"http://a.example/{n}", "text": f"page {n} tells of grain and of mills"}),
         ("chats", lambda n: {"instruction": f"say {n}", "input": "", "output": f"it is {n}"}),
+        ("pairs", lambda n: {"prompt": f"say {n}", "chosen": f"it is {n}", "rejected": f"no {n}"}),
     ):
         (folder / name).mkdir()
         lines = [json.dumps(record(n)) + "\n" for n in range(60)]
@@ -311,6 +312,7 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         for name, recipe in (
             ("pages", {"name": "pages", "stages": [{"stage": "extraction"}]}),
             ("chats", {"name": "chats", "entries": {"kind": "instructions"}, "stages": [{"stage": "instruction"}]}),
+            ("pairs", {"name": "pairs", "entries": {"kind": "preferences"}, "stages": [{"stage": "pair"}]}),
         ):
             service.declare(name, folder / name)
             request = {"recipe": recipe, "inputs": [{"source": name}], "publish": name}
@@ -358,6 +360,43 @@ def test_from_a_corpus_to_a_tuned_model_and_its_lineage(bundled: Service) -> Non
     assert found["perplexity"] == asked["result"]["perplexity"]
     found = says(bundled, "generate", "tuned", "-p", "say 3", "--new-tokens", "4")
     assert len(found["responses"]) == 1 and found["responses"][0]["asked"] == "say 3"
+
+
+FAMILIES = {
+    "longdoc": {**DENSE, "family": "longdoc", "chunk": 16, "pairs": 4, "levels": 6, "allow_beyond": ["chunk"]},
+    "assistant": {
+        **DENSE, "family": "assistant", "layers": 2, "kv_heads": 1, "experts": 4, "allow_beyond": ["experts"],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_whole_way_to_an_aligned_model(bundled: Service, family: str) -> None:
+    def train(stage: str, dataset: str, *models: tuple[str, str], **more: Any) -> str:
+        given = [{"name": name, "role": role} for role, name in models]
+        config, name = {**TRAINING, "stage": stage, **more}, f"{family}-{stage}"
+        started(bundled, "trainings", name=name, datasets=[{"name": dataset}], models=given, config=config)
+        return name
+
+    base = train("pretrain", "pages", model=FAMILIES[family])
+    tuned = train("sft", "chats", ("start", base))
+    reward = train("reward", "pairs", ("start", tuned))
+    policy = {"prompts": 4, "samples": 2, "new_tokens": 4, "epochs": 1, "minibatches": 1}
+    aligned = train("ppo", "pairs", ("start", tuned), ("reward", reward), policy=policy)
+    judges = [{"name": n, "role": role} for role, n in (("a", tuned), ("b", aligned), ("reward", reward))]
+    config = {"evidence": "answers", "answers": {"first": 8, "sampling": {"new_tokens": 4}}}
+    compared = started(
+        bundled, "evaluations", name="c", task="compare", models=judges, datasets=[{"name": "pairs"}], config=config
+    )["result"]  # fmt: skip
+    assert compared["verdict"] in ("A", "B", "not yet") and compared["samples"] == 8
+    told = bundled.get(f"/models/{aligned}/versions/1/lineage")
+    assert {(p["model"], p["role"]) for p in told["parents"]} == {(tuned, "start"), (reward, "reward")}
+    asked = {"prompts": ["say 3"], "sampling": {"new_tokens": 4}}
+    made = started(bundled, "evaluations", name="g", task="generate", models=[{"name": aligned}], config=asked)
+    with Client(bundled.url) as client:
+        (row,) = client.evaluations.rows(made["id"], "responses.jsonl")
+    assert row["asked"] == "say 3" and 0 < row["tokens"] <= 4
 
 
 @pytest.mark.slow
