@@ -28,7 +28,7 @@ serve: $(STAMP)  ## start the service on loopback, with the sample crawl as a so
 	$(BIN)/python examples/serve.py $(DEMO)
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(STAMP)  ## run the tests that take moments
 	$(BIN)/python -m pytest -m 'not slow and not chaos'
