@@ -223,7 +223,7 @@ def twins(
 
 
 for _command in trainer_app.COMMANDS:
-    app.command()(_command)
+    app.command(_command.__name__.rstrip("_"))(_command)  # "import" is a word of Python
 
 Home = Annotated[Optional[Path], typer.Option(help="Folder of database and runs.  Default: ./gristmill-home.")]  # noqa: UP045
 Host = Annotated[Optional[str], typer.Option(help="Address to bind to; anything but loopback needs a key.")]  # noqa: UP045

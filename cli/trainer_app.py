@@ -169,6 +169,42 @@ def cost(
         cost_command(Where(url, key, output, quiet, as_json), models or [], found)
 
 
+def export(
+    model: Annotated[str, typer.Argument(help="Folder of a model, such as OUTPUT/final.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder; what is handed to transformers will be OUTPUT/exported.")
+    ],
+    dtype: Annotated[Optional[str], typer.Option(help="float32 (default), bfloat16 or float16.")] = None,  # noqa: UP045
+    context: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Tokens that other programs make room for; default: 4096."),
+    ] = None,
+    config: Config = None,
+    changes: Set = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model as a folder of Hugging Face, with its tokenizer and chat template."""
+    with exit_codes():
+        from cli.trainer_commands import export_command
+
+        found = _config(config, changes, {"dtype": dtype, "context": context})
+        export_command(model, output, found, quiet, as_json)
+
+
+def import_(
+    folder: Annotated[str, typer.Argument(help="Folder of Hugging Face: config.json, safetensors, tokenizer.json.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; the model will be OUTPUT/final.")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Read a folder of Hugging Face as a model to go on from; nothing in it is run."""
+    with exit_codes():
+        from cli.trainer_commands import import_command
+
+        import_command(folder, output, quiet, as_json)
+
+
 def advise(
     task: Annotated[Optional[str], typer.Option(help="What the model is for, such as chat or summarisation.")] = None,  # noqa: UP045
     document_tokens: Annotated[Optional[str], typer.Option(help="How long is what it reads at once.")] = None,  # noqa: UP045
@@ -199,4 +235,4 @@ def _config(file: Path | None, changes: list[str] | None, named: dict[str, Any])
     return read_config(file, [*own, *(changes or [])])
 
 
-COMMANDS = (train, generate, perplexity, compare, cost, advise)
+COMMANDS = (train, generate, perplexity, compare, cost, export, import_, advise)

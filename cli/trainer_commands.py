@@ -17,7 +17,7 @@ from rich.table import Table
 from cli.config_file import read_config
 from cli.remote import connected, plain_json, shown
 from cli.show import cell, line, terminal, visible
-from cli.trainer_job import dataset_at, model_at, run_job, with_role
+from cli.trainer_job import dataset_at, foreign_model_at, model_at, run_job, with_role
 from curation.errors import InputError, RunError
 
 console = terminal()
@@ -68,12 +68,29 @@ def train_command(
         "train", read_config(config, changes), output, models=given, datasets=[dataset_at(d) for d in datasets],
         quiet=quiet,
     )  # fmt: skip
+    _written(found, "model", output, as_json)
+
+
+def export_command(model: str, output: Path, config: dict[str, Any], quiet: bool, as_json: bool) -> None:
+    """``gristmill export``."""
+    found = run_job("export", config, output, models=[model_at(model, "model")], quiet=quiet)
+    _written(found, "path", output, as_json)
+
+
+def import_command(folder: str, output: Path, quiet: bool, as_json: bool) -> None:
+    """``gristmill import``."""
+    found = run_job("import", {}, output, models=[foreign_model_at(folder, "model")], quiet=quiet)
+    _written(found, "model", output, as_json)
+
+
+def _written(result: Mapping[str, Any], name: str, output: Path, as_json: bool) -> None:
+    """A result, and where the folder lies that its field ``name`` speaks of."""
     if as_json:
-        print(plain_json(found))
+        print(plain_json(result))
         return
-    _facts(found)
-    if "model" in found:
-        console.print(line(f"model  {output / str(found['model'])}"), soft_wrap=True)
+    _facts(result)
+    if name in result:
+        console.print(line(f"{name}  {output / str(result[name])}"), soft_wrap=True)
 
 
 @contextmanager

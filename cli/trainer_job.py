@@ -67,10 +67,24 @@ def model_at(given: str, role: str) -> dict[str, Any]:
     return {**found, "role": own or role, "digest": digest}
 
 
+def foreign_model_at(given: str, role: str) -> dict[str, Any]:
+    """A model of another library, by its folder, as a job has it.
+
+    Raises:
+        InputError: there is none, or it is one of ours.
+    """
+    path = Path(given)
+    if not (path / "config.json").is_file():
+        raise InputError("is no folder of Hugging Face: it has no config.json", given)
+    if (path / MANIFEST).is_file():
+        raise InputError("is a model already, which --start takes as it is", given)
+    return {"name": _name(given), "location": str(path.absolute()), "role": role}
+
+
 def _name(place: str) -> str:
     """What people call a model: ``small`` for ``models/small/final``."""
     path = Path(place).absolute()
-    return path.parent.name if path.name in ("final", "out") else path.name
+    return path.parent.name if path.name in ("final", "out", "exported") else path.name
 
 
 def _elsewhere(place: str) -> str:

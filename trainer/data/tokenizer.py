@@ -198,4 +198,9 @@ def load(path: Path) -> Vocabulary:
 
 def from_json(state: str) -> Vocabulary:
     """The tokenizer that ``to_json`` wrote."""
-    return ByteTokenizer() if json.loads(state).get("gristmill") == BYTES else BpeTokenizer(state)
+    own = json.loads(state).get("gristmill")
+    if isinstance(own, dict):
+        from trainer.data.foreign import ForeignTokenizer  # which builds on this module
+
+        return ForeignTokenizer(state)
+    return ByteTokenizer() if own == BYTES else BpeTokenizer(state)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainer.models.attention import Attention, AttentionConfig, DecodeState, Place, place_parallel
 from trainer.models.common import Embedding, Linear, RMSNorm, SwiGLU, Trunk, residual, swiglu_width
-from trainer.ranges import POSITIVE
+from trainer.ranges import POSITIVE, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class DenseConfig(AttentionConfig):
 
     hidden: int | None = field(default=None, metadata={"limit": POSITIVE})
     """Hidden width of the feed-forward; by default 8/3 of the width."""
+    norm_eps: float = field(default=1e-6, metadata={"limit": Range(0.0, 1.0)})
+    """What norms add to the mean square.  Models from elsewhere have others than those trained here."""
 
     @property
     def hidden_width(self) -> int:
@@ -48,12 +50,12 @@ class DenseConfig(AttentionConfig):
 class DenseBlock(nn.Module):
     """x + attention(norm x), then x + swiglu(norm x)."""
 
-    def __init__(self, config: AttentionConfig, hidden: int) -> None:
+    def __init__(self, config: DenseConfig) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width)
+        self.attention_norm = RMSNorm(config.width, config.norm_eps)
         self.attention = Attention(config)
-        self.feed_norm = RMSNorm(config.width)
-        self.feed = SwiGLU(config.width, hidden)
+        self.feed_norm = RMSNorm(config.width, config.norm_eps)
+        self.feed = SwiGLU(config.width, config.hidden_width)
         residual(self.feed.down, config.layers)
 
     def forward(self, x_BTD: Tensor, place: Place, state: DecodeState | None = None, layer: int = 0) -> Tensor:
@@ -69,8 +71,8 @@ class Dense(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = Embedding(config.vocab, config.width)
-        self.blocks = nn.ModuleList(DenseBlock(config, config.hidden_width) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width)
+        self.blocks = nn.ModuleList(DenseBlock(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.width, config.norm_eps)
         self.head = Linear(config.width, config.vocab)
         if config.tie:
             self.head.weight = self.embedding.weight

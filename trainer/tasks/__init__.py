@@ -16,7 +16,9 @@ from trainer.ranges import suggestion
 TASKS = {
     "compare": "trainer.tasks.compare",
     "cost": "trainer.tasks.cost",
+    "export": "trainer.tasks.export",
     "generate": "trainer.tasks.generate",
+    "import": "trainer.tasks.import_",
     "perplexity": "trainer.tasks.perplexity",
     "train": "trainer.tasks.train",
     "win_rate": "trainer.tasks.win_rate",

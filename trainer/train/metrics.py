@@ -41,7 +41,7 @@ class Voice:
 
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=after)
 
-    def say(self, kind: str, **values: Any) -> None:
+    def say(self, kind: str, /, **values: Any) -> None:
         """One line."""
         print(json.dumps({"type": kind, **values}, ensure_ascii=False, allow_nan=True), file=self._out, flush=True)
 
