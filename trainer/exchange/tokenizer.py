@@ -63,7 +63,7 @@ def byte_vocabulary() -> dict[str, int]:
 def _bytes_as_bpe(vocabulary: ByteTokenizer) -> dict[str, Any]:
     """Bytes as they are, said as BPE without merges."""
     cut = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    model = {
+    model: dict[str, Any] = {
         "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
         "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
         "vocab": byte_vocabulary(), "merges": [],
