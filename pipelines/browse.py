@@ -1,10 +1,11 @@
 """Pages of a finished run's ledger: documents by what became of them, and counts by group.
 
-Everything goes through the ledger in its own order, a stretch at a time, and reads texts only of what is shown.
+Which records are wanted is told by the run's lookup; only measures and what is shown are read from the ledger.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,13 +18,15 @@ from curation.errors import InputError
 from pipelines.columns import numbers
 from pipelines.ledger import VERDICTS
 from pipelines.look import FinishedRun
+from pipelines.lookup import Lookup
 from pipelines.registry import suggestion
-from pipelines.rows import Place, Rows
+from pipelines.rows import Place, Stretch
 from pipelines.statistics import edges_of
 
 GROUPS = ("language", "domain", "host")
 SHOWN = ("id", "shard", "url", "host", "language", "domain", "verdict", "stage", "rule", "value", "threshold", "detail",
          "witness", "witness_dataset", "similarity", "cluster_size")  # fmt: skip
+_READ = ("url", "value", "threshold", "detail", "witness", "witness_dataset", "similarity", "cluster_size")
 
 
 @dataclass(frozen=True)
@@ -46,36 +49,102 @@ class Wanted:
     high: float | None = None
     cluster: str | None = None
 
-    def columns(self) -> list[str]:
-        """What has to be read to tell."""
-        named = ("verdict", "stage", "rule", "language", "domain", "host", "cluster")
-        return [name for name in named if getattr(self, name) is not None] + ([self.measure] if self.measure else [])
-
-    def mask(self, table: pa.Table) -> np.ndarray:
-        """Which rows of a table are wanted, ``bool[n]``."""
-        found = np.ones(table.num_rows, bool)
-        for name in self.columns():
-            if name == self.measure:
-                values = numbers(table.column(name))
-                found &= ~np.isnan(values)
-                found &= True if self.low is None else values >= self.low
-                found &= True if self.high is None else values <= self.high
-            else:
-                found &= _equals(table.column(name), getattr(self, name), name)
+    def mask(self, lookup: Lookup) -> np.ndarray:
+        """Which records are wanted, the measure aside, ``bool[n]``; they come in the order of the ledger."""
+        found = lookup.with_fate(verdict=self.verdict, stage=self.stage, rule=self.rule)
+        for name in ("language", "domain", "host", "cluster"):
+            word = getattr(self, name)
+            if word is not None:
+                found &= lookup.equal(name, word) | _nobody(lookup, name, word)
         return found
 
 
-def _equals(column: pa.ChunkedArray, wanted: str, name: str) -> np.ndarray:
-    plain = column.cast(pa.string()) if not pa.types.is_dictionary(column.type) else column
-    same = pc.fill_null(pc.equal(plain, wanted), name == "language" and wanted == "und")
-    return np.asarray(same.to_numpy(zero_copy_only=False), bool)
+def _nobody(lookup: Lookup, name: str, word: str) -> np.ndarray | bool:
+    """Records without a language, where these are wanted."""
+    return lookup.codes(name) < 0 if name == "language" and word == "und" else False
 
 
-def check_measure(ledger: Rows, name: str) -> None:
+def check_measure(run: FinishedRun, name: str) -> None:
     """Refuse a column that is not there or holds no numbers."""
-    known = ledger.measures()
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    known = [column for column, field in run.columns.items() if any(kind(field.type) for kind in kinds)]
     if name not in known:
         raise InputError(f"there is no measure {name!r}{suggestion(name, known)}")
+
+
+def _wanted_rows(run: FinishedRun, wanted: Wanted) -> np.ndarray:
+    """Rows that are wanted, rising, ``int64[m]``.
+
+    Raises:
+        InputError: for a measure that is not there.
+    """
+    if wanted.measure is None:
+        return np.flatnonzero(wanted.mask(run.lookup))
+    check_measure(run, wanted.measure)
+    low = -np.inf if wanted.low is None else wanted.low
+    high = np.inf if wanted.high is None else wanted.high
+
+    def inside(values: np.ndarray) -> np.ndarray:
+        return (values >= low) & (values <= high)
+
+    mask = wanted.mask(run.lookup)
+    if wanted.measure == "similarity":  # the lookup has it
+        return np.flatnonzero(mask & inside(run.lookup.numbers("similarity")))
+    found = _measured(run, wanted.measure, mask, inside, (low, high))
+    return np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in found)])
+
+
+def _measured(
+    run: FinishedRun, measure: str, mask: np.ndarray, chosen: Callable[[np.ndarray], np.ndarray] | None = None,
+    within: tuple[float, float] = (-np.inf, np.inf),
+) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    """Rows and values of a measure, of the records of a mask that have it, a pair for each row group.
+
+    Args:
+        chosen: of the values, those that are wanted.
+        within: least and greatest value that can be chosen; row groups that say they have none are not read.
+    """
+    starts, place = run.lookup.starts, list(run.columns).index(measure)
+
+    def skips(file: int, first: int, group: Any) -> bool:
+        begin = starts[file] + first
+        if not mask[begin : begin + group.num_rows].any():
+            return True
+        told = group.column(place).statistics
+        return told is not None and told.has_min_max and (told.max < within[0] or told.min > within[1])
+
+    def take(stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
+        begin = starts[stretch.file] + stretch.first
+        values = numbers(stretch.table.column(measure))
+        there = ~np.isnan(values) & mask[begin : begin + len(values)]
+        if chosen is not None:
+            there &= chosen(values)
+        rows = np.flatnonzero(there)
+        return rows + begin, values[rows]
+
+    return run.ledger().over([measure], take, skips)
+
+
+def _shown(run: FinishedRun, rows: Sequence[int], more: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What is shown of some records; only what the lookup does not hold is read.
+
+    Args:
+        more: other columns.
+    """
+    lookup = run.lookup
+    places = [lookup.place(row) for row in rows]
+    told = run.ledger().rows(places, [*_READ, *(name for name in more if name not in SHOWN)])
+    words = {name: (lookup.codes(name), lookup.words(name)) for name in ("language", "domain", "host")}
+    found = []
+    for row, (file, _), read in zip(rows, places, told, strict=True):
+        said: dict[str, Any] = {"id": lookup.id_of(row), "shard": run.shard_of(file)}
+        said |= {name: None if codes[row] < 0 else all_[int(codes[row])].as_py()
+                 for name, (codes, all_) in words.items()}  # fmt: skip
+        fate = lookup.fates[lookup.codes("fate")[row]]
+        said |= {name: word or None for name, word in zip(("verdict", "stage", "rule"), fate, strict=True)}
+        whole = said | read
+        found.append({name: whole[name] for name in (*SHOWN, *(name for name in more if name not in SHOWN))})
+    return found
 
 
 def documents(
@@ -86,20 +155,11 @@ def documents(
     Raises:
         InputError: for a measure that is not there.
     """
-    ledger = run.ledger()
-    if wanted.measure:
-        check_measure(ledger, wanted.measure)
-    places: list[Place] = []
-    for stretch in ledger.stretches(wanted.columns() or ["verdict"], after):
-        rows = np.flatnonzero(wanted.mask(stretch.table)) + stretch.first
-        if after is not None and stretch.file == after[0]:
-            rows = rows[rows > after[1]]
-        places += [(stretch.file, int(row)) for row in rows[: limit + 1 - len(places)]]
-        if len(places) > limit:
-            break
-    shown = places[:limit]
-    columns = [*SHOWN, *([wanted.measure] if wanted.measure and wanted.measure not in SHOWN else [])]
-    return ledger.rows(shown, columns), shown[-1] if len(places) > limit else None
+    rows = _wanted_rows(run, wanted)
+    begin = 0 if after is None else int(np.searchsorted(rows, run.lookup.row_at(after), "right"))
+    shown = rows[begin : begin + limit].tolist()
+    last = run.lookup.place(shown[-1]) if shown and begin + limit < len(rows) else None
+    return _shown(run, shown, [wanted.measure] if wanted.measure else []), last
 
 
 def neighbours(run: FinishedRun, wanted: Wanted, id_: str) -> tuple[str | None, str | None]:
@@ -108,26 +168,14 @@ def neighbours(run: FinishedRun, wanted: Wanted, id_: str) -> tuple[str | None, 
     Raises:
         InputError: for a document or a measure that is not there.
     """
-    ledger = run.ledger()
-    if wanted.measure:
-        check_measure(ledger, wanted.measure)
-    place = ledger.place(id_)
-    if place is None:
+    rows, row = _wanted_rows(run, wanted), run.lookup.row(id_)
+    if row is None:
         raise InputError(f"no record has the id {id_!r} in this run")
-    before = _last_before(ledger, wanted, place)
-    rows, _ = documents(run, wanted, place, 1)
-    previous = None if before is None else str(ledger.rows([before], ["id"])[0]["id"])
-    return previous, rows[0]["id"] if rows else None
-
-
-def _last_before(ledger: Rows, wanted: Wanted, place: Place) -> Place | None:
-    for stretch in ledger.stretches_back(wanted.columns() or ["verdict"], place):
-        rows = np.flatnonzero(wanted.mask(stretch.table)) + stretch.first
-        if stretch.file == place[0]:
-            rows = rows[rows < place[1]]
-        if rows.size:
-            return stretch.file, int(rows[-1])
-    return None
+    before, behind = np.searchsorted(rows, row, "left"), np.searchsorted(rows, row, "right")
+    return (
+        run.lookup.id_of(rows[before - 1]) if before > 0 else None,
+        run.lookup.id_of(rows[behind]) if behind < len(rows) else None,
+    )
 
 
 def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = None) -> list[dict[str, Any]]:
@@ -143,32 +191,42 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
     Raises:
         InputError: for a rule that is not there.
     """
-    rule, ledger = run.rule(name), run.ledger()
-    filters = wanted or Wanted()
-    best: list[tuple[float, Place, float, float]] = []
-    columns = sorted({rule.measure, *rule.by, *filters.columns()})
-    for stretch in ledger.stretches(columns):
-        table = stretch.table
+    rule, filters = run.rule(name), wanted or Wanted()
+    rows = _wanted_rows(run, filters)
+    mask = np.zeros(run.lookup.count, bool)
+    mask[rows] = True
+    starts = run.lookup.starts
+
+    def best(stretch: Stretch) -> np.ndarray:
+        table, begin = stretch.table, starts[stretch.file] + stretch.first
         values = numbers(table.column(rule.measure))
         limits = rule.limits({name: table.column(name) for name in rule.by}, len(values))
         distance = np.abs(values - limits)
-        chosen = filters.columns()
-        if chosen:
-            distance[~filters.mask(table.select(chosen))] = np.nan
-        there = np.flatnonzero(~np.isnan(distance))
-        if len(there) > count:  # of those that are as near as the last, the first in order
-            last = np.partition(distance[there], count - 1)[count - 1]
-            there = np.concatenate([there[distance[there] < last], there[distance[there] == last][:count]])
-        best += [
-            (float(distance[r]), (stretch.file, stretch.first + int(r)), float(values[r]), float(limits[r]))
-            for r in there
-        ]
-        best = sorted(best)[:count]
-    rows = ledger.rows([place for _, place, _, _ in best], SHOWN)
+        distance[~mask[begin : begin + len(values)]] = np.nan
+        return _first(np.stack([distance, begin + np.arange(len(values)), values, limits]), count)
+
+    found = run.ledger().over(
+        sorted({rule.measure, *rule.by}), best,
+        lambda file, first, group: not mask[starts[file] + first : starts[file] + first + group.num_rows].any(),
+    )  # fmt: skip
+    near = _first(np.concatenate([np.zeros((4, 0)), *found], axis=1), count).T.tolist()
+    shown = _shown(run, [int(row) for _, row, _, _ in near])
     return [
         {**row, "measured": value, "limit": limit, "distance": distance}
-        for row, (distance, _, value, limit) in zip(rows, best, strict=True)
+        for row, (distance, _, value, limit) in zip(shown, near, strict=True)
     ]
+
+
+def _first(found: np.ndarray, count: int) -> np.ndarray:
+    """The nearest ``count``, of those that are as near as the last the first in order.
+
+    Args:
+        found: ``float64[4, n]``: distance, NaN for none; row, rising where distances are the same; value; limit.
+    """
+    there = found[:, ~np.isnan(found[0])]
+    if there.shape[1] > count > 0:
+        there = there[:, there[0] <= np.partition(there[0], count - 1)[count - 1]]
+    return there[:, np.argsort(there[0], kind="stable")[:count]]
 
 
 @lru_cache(maxsize=256)  # a finished run never changes
@@ -179,41 +237,28 @@ def breakdown(run: FinishedRun, by: str, limit: int) -> dict[str, Any]:
         ``groups``: each with ``name``, ``records``, one count a verdict, and ``reasons`` by ``stage.rule``;
         ``others``: the same sums over the groups that are not shown; ``total``: number of groups.
     """
-    keys = [by, "verdict", "stage", "rule"]
-    nobody = "und" if by == "language" else ""
-    parts = []
-    for stretch in run.ledger().stretches(keys):
-        texts = [
-            pc.fill_null(stretch.table.column(name).cast(pa.string()), nobody if name == by else "") for name in keys
-        ]
-        parts.append(_counted(pa.table(dict(zip(keys, texts, strict=True))), keys))
-    if not parts:
-        return {"groups": [], "others": _summed({}), "total": 0}
-    whole = _added(pa.concat_tables(parts), keys)
-    order = _added(whole, [by]).sort_by([("records", "descending"), (by, "ascending")])
-    names = order.column(by).slice(0, limit)
-    chosen = pc.is_in(whole.column(by), value_set=names.combine_chunks())
-    counts: dict[str, dict[tuple[str, str, str], int]] = {name: {} for name in names.to_pylist()}
-    for row in whole.filter(chosen).to_pylist():
-        counts[row[by]][row["verdict"], row["stage"], row["rule"]] = row["records"]
-    rest = _added(whole.filter(pc.invert(chosen)), keys[1:]).to_pylist()
-    others = {(row["verdict"], row["stage"], row["rule"]): row["records"] for row in rest}
-    shown = [{"name": name, **_summed(found)} for name, found in counts.items()]
-    return {"groups": shown, "others": _summed(others), "total": order.num_rows}
-
-
-def _counted(table: pa.Table, keys: list[str]) -> pa.Table:
-    """Rows by what they have in common, with how many there are."""
-    return table.group_by(keys).aggregate([([], "count_all")]).rename_columns([*keys, "records"])
-
-
-def _added(table: pa.Table, keys: list[str]) -> pa.Table:
-    """The same of counts."""
-    return table.group_by(keys).aggregate([("records", "sum")]).rename_columns([*keys, "records"])
+    lookup = run.lookup
+    codes, names = lookup.groups(by, "und" if by == "language" else "")
+    fates, kinds = lookup.codes("fate"), len(lookup.fates)
+    records = np.bincount(codes, minlength=len(names))
+    there = np.flatnonzero(records)
+    groups = pa.table({"name": names.take(pa.array(there)), "records": records[there], "code": there})
+    order = groups.take(pc.select_k_unstable(groups, limit, [("records", "descending"), ("name", "ascending")]))
+    # The groups that are shown are counted by their place, all others as one behind them.
+    place = np.full(len(names), order.num_rows)
+    place[np.asarray(order.column("code"))] = np.arange(order.num_rows)
+    counts = np.bincount(place[codes] * kinds + fates, minlength=(order.num_rows + 1) * kinds)
+    counts = counts.reshape(-1, max(1, kinds))
+    shown = [
+        {"name": name, **_summed(dict(zip(lookup.fates, row, strict=True)))}
+        for name, row in zip(order.column("name").to_pylist(), counts[:-1].tolist(), strict=True)
+    ]
+    others = _summed(dict(zip(lookup.fates, counts[-1].tolist(), strict=True))) if kinds else _summed({})
+    return {"groups": shown, "others": others, "total": len(there)}
 
 
 def _summed(counts: dict[tuple[str, str, str], int]) -> dict[str, Any]:
-    reasons = {f"{stage}.{rule}": count for (_, stage, rule), count in sorted(counts.items()) if rule}
+    reasons = {f"{stage}.{rule}": count for (_, stage, rule), count in sorted(counts.items()) if rule and count}
     verdicts = {name: sum(c for (verdict, _, _), c in counts.items() if verdict == name) for name in VERDICTS}
     return {"records": sum(counts.values()), **verdicts, "reasons": reasons}
 
@@ -227,7 +272,7 @@ def histogram(run: FinishedRun, measure: str, by: str | None = None, group: str 
     Raises:
         InputError: for a measure that is not there.
     """
-    check_measure(run.ledger(), measure)
+    check_measure(run, measure)
     edges = edges_of(measure)
     counts = np.zeros(len(edges) + 1, np.int64)
     known = run.statistics["measures"].get(measure, {}).get("histogram", {})
@@ -236,8 +281,6 @@ def histogram(run: FinishedRun, measure: str, by: str | None = None, group: str 
         for place, count in tally.items():
             counts[int(place)] += count
     else:
-        wanted = Wanted(host=group)
-        for stretch in run.ledger().stretches([measure, "host"]):
-            values = numbers(stretch.table.column(measure))[wanted.mask(stretch.table.select(["host"]))]
-            counts += np.bincount(np.digitize(values[~np.isnan(values)], edges), minlength=len(counts))
+        for _, values in _measured(run, measure, Wanted(host=group).mask(run.lookup)):
+            counts += np.bincount(np.digitize(values, edges), minlength=len(counts))
     return {"edges": edges.tolist(), "counts": counts.tolist()}

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import numpy as np
 
 from pipelines.funnel import funnel
 from pipelines.look import FinishedRun
-
-_FATE = ["verdict", "stage", "rule"]
+from pipelines.lookup import Lookup
 
 
 def compare(first: FinishedRun, second: FinishedRun, samples: int) -> dict[str, Any]:
@@ -25,21 +21,19 @@ def compare(first: FinishedRun, second: FinishedRun, samples: int) -> dict[str, 
         ``funnel``: a line for each reason of either run; ``changes``: from which fate to which, how many, and the
         first ``samples`` ids of each; ``only_first``, ``only_second``: records that the other has not read.
     """
-    changes: Counter[tuple[str, str]] = Counter()
-    shown: dict[tuple[str, str], list[str]] = {}
+    sides = [_shards(run) for run in (first, second)]
     alone = [0, 0]
-    parts = [_parts(run) for run in (first, second)]
-    for shard in sorted({*parts[0], *parts[1]}):
-        sides = [_fates(run, names.get(shard)) for run, names in zip((first, second), parts, strict=True)]
-        _count(sides, changes, shown, alone)
-    # An id is random but repeatable, so the smallest are a sample that is the same each time.
-    listed = [
-        {"was": was, "now": is_, "documents": count, "samples": sorted(shown[was, is_])[:samples]}
-        for (was, is_), count in sorted(changes.items(), key=lambda entry: (-entry[1], entry[0]))
-    ]
+    pairs = []
+    for shard in sorted({*sides[0], *sides[1]}):
+        spans = [side.get(shard, slice(0, 0)) for side in sides]
+        rows = _same_records(first.lookup.ids[spans[0]], second.lookup.ids[spans[1]])
+        for side, span in enumerate(spans):
+            alone[side] += (span.stop - span.start) - len(rows[side])
+        pairs.append(np.stack([rows[0] + spans[0].start, rows[1] + spans[1].start]))
+    listed = _changes(first.lookup, second.lookup, np.concatenate([np.zeros((2, 0), np.int64), *pairs], 1), samples)
     return {
         "funnel": _funnels(first, second), "changes": listed, "only_first": alone[0], "only_second": alone[1],
-        "same": sum(_read(run) for run in (first,)) - alone[0] - sum(changes.values()),
+        "same": _read(first) - alone[0] - sum(change["documents"] for change in listed),
     }  # fmt: skip
 
 
@@ -47,37 +41,55 @@ def _read(run: FinishedRun) -> int:
     return int(run.statistics["records"]["read"])
 
 
-def _parts(run: FinishedRun) -> dict[str, str]:
-    """File of the ledger by identity of its shard."""
-    assert run.manifest is not None
-    names = {int(name.split("-")[1]): name for name in run.manifest["files"] if name.startswith("ledger/")}
-    return {shard["identity"]: names[n] for n, shard in enumerate(run.run["shards"]) if n in names}
+def _shards(run: FinishedRun) -> dict[str, slice]:
+    """Rows of each shard, by its identity."""
+    names, starts = run.ledger().names, run.lookup.starts.tolist()
+    return {
+        run.run["shards"][int(name.split("-")[1])]["identity"]: slice(starts[file], starts[file + 1])
+        for file, name in enumerate(names)
+    }
 
 
-def _fates(run: FinishedRun, name: str | None) -> pa.Table:
-    """Ids of a shard, each with its fate in one word."""
-    if name is None:
-        return pa.table({"id": pa.array([], pa.string()), "fate": pa.array([], pa.string())})
-    table = pq.read_table(run.storage.open(name), columns=["id", *_FATE])
-    verdict, stage, rule = (table.column(column) for column in _FATE)
-    reasons = pc.binary_join_element_wise(pc.binary_join_element_wise(verdict, stage, ": "), rule, ".")
-    return pa.table({"id": table.column("id"), "fate": pc.coalesce(reasons, verdict)})
+def _same_records(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the records that both have read of one shard."""
+    if np.array_equal(first, second):
+        return np.arange(len(first)), np.arange(len(second))
+    _, left, right = np.intersect1d(first, second, assume_unique=True, return_indices=True)
+    return left, right
 
 
-def _count(sides: list[pa.Table], changes: Counter[tuple[str, str]], shown: Any, alone: list[int]) -> None:
-    """Add one shard's changes."""
-    if sides[0].column("id").equals(sides[1].column("id")):
-        ids, was, is_ = sides[0].column("id"), sides[0].column("fate"), sides[1].column("fate")
-    else:
-        joined = sides[0].join(sides[1].rename_columns(["id", "other"]), "id", join_type="inner").sort_by("id")
-        alone[0] += sides[0].num_rows - joined.num_rows
-        alone[1] += sides[1].num_rows - joined.num_rows
-        ids, was, is_ = joined.column("id"), joined.column("fate"), joined.column("other")
-    differ = pc.not_equal(was, is_)
-    columns = [column.filter(differ).to_pylist() for column in (ids, was, is_)]
-    for id_, before, after in zip(*columns, strict=True):
-        changes[before, after] += 1
-        shown.setdefault((before, after), []).append(id_)
+def _changes(first: Lookup, second: Lookup, rows: np.ndarray, samples: int) -> list[dict[str, Any]]:
+    """From which fate to which, how many, and the smallest ids of each; the most frequent change first.
+
+    Args:
+        rows: ``int64[2, n]``, of the records that both have, in either lookup.
+    """
+    words = [[_fate(*fate) for fate in lookup.fates] for lookup in (first, second)]
+    known = {word: code for code, word in enumerate(sorted({*words[0], *words[1]}))}
+    was, is_ = (
+        np.array([known[word] for word in side], np.int64)[lookup.codes("fate")[own]]
+        for side, lookup, own in zip(words, (first, second), rows, strict=True)
+    )
+    changed = np.flatnonzero(was != is_)
+    kinds = was[changed] * len(known) + is_[changed]
+    ids = first.ids[rows[0][changed]]
+    # An id is random but repeatable, so the smallest are a sample that is the same each time.
+    order = np.lexsort((ids, kinds))
+    found, starts, counts = np.unique(kinds[order], return_index=True, return_counts=True)
+    names = list(known)
+    listed = [
+        {
+            "was": names[kind // len(known)], "now": names[kind % len(known)], "documents": count,
+            "samples": [first.id_of(rows[0][changed[row]]) for row in order[start : start + min(samples, count)]],
+        }
+        for kind, start, count in zip(found.tolist(), starts.tolist(), counts.tolist(), strict=True)
+    ]  # fmt: skip
+    return sorted(listed, key=lambda change: (-change["documents"], change["was"], change["now"]))
+
+
+def _fate(verdict: str, stage: str, rule: str) -> str:
+    """What became of a record, in one word."""
+    return f"{verdict}: {stage}.{rule}" if rule else verdict
 
 
 def _funnels(first: FinishedRun, second: FinishedRun) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from curation.errors import InputError, RunError
 from curation.stage import Rule
 from pipelines.corpora import CORPORA
 from pipelines.kinds import kind_of
+from pipelines.lookup import Lookup, in_memory, kept_in, text_parts
 from pipelines.registry import suggestion
 from pipelines.remembered import remembered_stages
-from pipelines.rows import Rows
+from pipelines.rows import Rows, at_once
 from pipelines.storage import Storage
 
 _SHOWN = ("id", "url", "verdict", "stage", "rule", "value", "threshold", "detail", "witness", "witness_dataset")
@@ -27,12 +29,18 @@ _SHOWN = ("id", "url", "verdict", "stage", "rule", "value", "threshold", "detail
 class FinishedRun:
     """A run that has its manifest.
 
+    Args:
+        directory: of the run.
+        kept: file that holds its lookup, or will; None to make one in memory when it is asked for.
+
     Raises:
         InputError: where there is none.
         RunError: where its own account of itself cannot be read.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, kept: Path | None = None) -> None:
+        self.kept = kept
+        self._lookup: Lookup | None = None
         self.storage = Storage(directory)
         self.manifest = self.storage.manifest("")
         if self.manifest is None:
@@ -58,10 +66,21 @@ class FinishedRun:
         """The rows of its ledger."""
         return self._rows("ledger")
 
+    @property
+    def lookup(self) -> Lookup:
+        """What is asked of all its records."""
+        if self._lookup is None and self.kept is not None:
+            self._lookup = kept_in(self.kept, self)
+        return self._lookup or in_memory(self)
+
     @cached_property
     def columns(self) -> dict[str, pa.Field]:
         """Columns of the ledger by name."""
         return {field.name: field for field in self.ledger().schema}
+
+    def shard_of(self, file: int) -> str:
+        """Name of the shard that a file of the ledger is of."""
+        return str(self.run["shards"][int(self.ledger().names[file].split("-")[1])]["name"])
 
     def corpus(self) -> Rows:
         """The rows of what it published."""
@@ -138,7 +157,7 @@ class FinishedRun:
 
     def history(self, id_: str) -> dict[str, Any]:
         """Everything known of one document."""
-        row = self.ledger().find(id_)
+        row = self.find(id_)
         if row is None:
             raise InputError(f"no record has the id {id_!r} in this run")
         owners = {name: stage["stage"] for stage in self.run["stages"] for name in stage["columns"]}
@@ -156,6 +175,13 @@ class FinishedRun:
             "text": texts.get(id_),
             "witness_text": witness.get(row["witness"]),
         }
+
+    def find(self, id_: str) -> dict[str, Any] | None:
+        """The whole row of the ledger of a document; None where there is none."""
+        if self.kept is None:
+            return self.ledger().find(id_)
+        row = self.lookup.row(id_)
+        return None if row is None else self.ledger().rows([self.lookup.place(row)], list(self.columns))[0]
 
     def judged(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What every rule that has a value says of a row of the ledger, in the order of precedence.
@@ -201,6 +227,8 @@ class FinishedRun:
         Args:
             shards: that the documents are of, where that is known: only their parts are looked through.
         """
+        if self.kept is not None:
+            return self._texts_at([row for id_ in dict.fromkeys(ids) if (row := self.lookup.row(id_)) is not None])
         published = CORPORA[self.kind]
         kept = self._rows("corpus", published.id_name, shards)
         found = kept.rows(kept.places(list(dict.fromkeys(ids))), [kept.id_name, *published.text_columns])
@@ -208,6 +236,24 @@ class FinishedRun:
         rest = [id_ for id_ in dict.fromkeys(ids) if id_ not in texts]
         dropped = self._rows("dropped", shards=shards)
         return texts | {row["id"]: row["text"] for row in dropped.rows(dropped.places(rest), ["id", "text"])}
+
+    def _texts_at(self, rows: Iterable[int]) -> dict[str, str]:
+        """Texts by id of rows of the ledger, read from where the lookup says that they are."""
+        lookup, names, published = self.lookup, self.ledger().names, CORPORA[self.kind]
+        wanted: dict[tuple[int, bool], list[tuple[int, int]]] = {}  # by file, and whether in the corpus
+        for row in rows:
+            if (at := int(lookup.numbers("text")[row])) >= 0:
+                wanted.setdefault((lookup.place(row)[0], lookup.is_kept(row)), []).append((row, at))
+
+        def of_part(part: tuple[int, bool]) -> dict[str, str]:
+            file, kept = part
+            corpus, dropped = text_parts(self, names[file])
+            stored, columns = (corpus, published.text_columns) if kept else (dropped, ("text",))
+            found = stored.rows([(0, at) for _, at in wanted[part]], columns)
+            texts = [published.text(one) if kept else str(one["text"]) for one in found]
+            return {lookup.id_of(row): text for (row, _), text in zip(wanted[part], texts, strict=True)}
+
+        return {id_: text for found in at_once(of_part, wanted) for id_, text in found.items()}
 
     def with_texts(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows with the ``text`` of each, None where it was not retained."""

@@ -28,7 +28,7 @@ from pipelines.plan import Plan
 from pipelines.recipe import Retention
 from pipelines.statistics import Counts, amount, measure_counts, merge, no_counts, stage_counts
 from pipelines.storage import MANIFEST, Storage, without_user
-from pipelines.tables import DROPPED, TableWriter
+from pipelines.tables import DROPPED, ROW_GROUP_ROWS, TEXT_ROWS, TableWriter
 
 PUBLICATION = "publication"
 
@@ -65,7 +65,8 @@ def publish_shard(plan: Plan, shard: Shard, storage: Storage) -> None:
         writers = {}
         publisher = CORPORA[plan.recipe.recipe.kind]
         for folder, table_schema in (("corpus", publisher.schema), ("ledger", schema), ("dropped", DROPPED)):
-            writers[folder] = TableWriter(stack.enter_context(storage.writer(names[folder])), table_schema)
+            most = ROW_GROUP_ROWS if folder == "ledger" else TEXT_ROWS
+            writers[folder] = TableWriter(stack.enter_context(storage.writer(names[folder])), table_schema, most)
         for count, history, batch in replay(storage, links):
             left = np.arange(count)[_left(count, history)]
             resolution = decisions.take(len(batch))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,8 @@ from pipelines.storage import Storage
 
 _WORDS = ["verdict", "stage", "rule", "language", "domain", "host", "shard"]  # of the ledger; read as dictionaries
 Place = tuple[int, int]  # file and row in it
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -62,31 +66,57 @@ class Rows:
                         yield Stretch(file, first, opened.read_row_group(group, columns=list(columns)))
                     first += rows
 
+    def file(self, file: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one whole file."""
+        with self._open(file) as opened:
+            return opened.read(columns=list(columns), use_threads=False)
+
     def rows(self, places: Sequence[Place], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some rows, in the order asked for."""
         found: dict[Place, dict[str, Any]] = {}
-        for file in sorted({file for file, _ in places}):
-            wanted = sorted(row for at, row in places if at == file)
-            with self._open(file) as opened:
-                first = 0
-                for group in range(opened.num_row_groups):
-                    count = opened.metadata.row_group(group).num_rows
-                    here = [row for row in wanted if first <= row < first + count]
-                    if here:
-                        table = opened.read_row_group(group, columns=list(columns)).take([row - first for row in here])
-                        found |= {(file, row): one for row, one in zip(here, table.to_pylist(), strict=True)}
-                    first += count
+        wanted: dict[int, list[int]] = {}
+        for file, row in sorted(set(places)):
+            wanted.setdefault(file, []).append(row)
+        for some in at_once(lambda file: self._in_file(file, wanted[file], columns), wanted):
+            found |= some
         return [found[place] for place in places]
 
-    def stretches_back(self, columns: Sequence[str], before: Place) -> Iterator[Stretch]:
-        """Row groups from the one that holds ``before`` to the first one."""
-        for file in range(before[0], -1, -1):
+    def _in_file(self, file: int, wanted: list[int], columns: Sequence[str]) -> dict[Place, dict[str, Any]]:
+        """Rows of one file, rising."""
+        found: dict[Place, dict[str, Any]] = {}
+        with self._open(file) as opened:
+            first = 0
+            for group in range(opened.num_row_groups):
+                count = opened.metadata.row_group(group).num_rows
+                here = [row for row in wanted if first <= row < first + count]
+                if here:
+                    table = opened.read_row_group(group, columns=list(columns), use_threads=False)
+                    taken = table.take([row - first for row in here]).to_pylist()
+                    found |= {(file, row): one for row, one in zip(here, taken, strict=True)}
+                first += count
+        return found
+
+    def over(
+        self, columns: Sequence[str], task: Callable[[Stretch], R], skips: Callable[[int, int, Any], bool]
+    ) -> list[R]:
+        """A task for every row group, some files at once; in order.
+
+        Args:
+            skips: says of a row group by file, first row and metadata that it need not be read.
+        """
+
+        def of_file(file: int) -> list[R]:
+            found, first = [], 0
             with self._open(file) as opened:
-                counts = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
-                for group in range(len(counts) - 1, -1, -1):
-                    first = sum(counts[:group])
-                    if file < before[0] or first < before[1]:
-                        yield Stretch(file, first, opened.read_row_group(group, columns=list(columns)))
+                for group in range(opened.num_row_groups):
+                    metadata = opened.metadata.row_group(group)
+                    if not skips(file, first, metadata):
+                        table = opened.read_row_group(group, columns=list(columns), use_threads=False)
+                        found.append(task(Stretch(file, first, table)))
+                    first += metadata.num_rows
+            return found
+
+        return [one for found in at_once(of_file, range(len(self.names))) for one in found]
 
     def place(self, id_: str) -> Place | None:
         """Where a document is; None where it is not there."""
@@ -111,7 +141,11 @@ class Rows:
                 break
         return found
 
-    def measures(self) -> list[str]:
-        """Columns that hold numbers or truth values."""
-        kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-        return [field.name for field in self.schema if any(kind(field.type) for kind in kinds)]
+
+def at_once(task: Callable[[T], R], some: Iterable[T]) -> list[R]:
+    """Results of a task, in order; a few at a time, since Arrow releases the interpreter's lock."""
+    listed = list(some)
+    if len(listed) < 2:
+        return [task(one) for one in listed]
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(task, listed))

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 16384
+TEXT_ROWS = 1024  # of what holds texts: a few of them are looked at, here and there, and a group is read whole
 ROW_GROUP_BYTES = 64 << 20
 
 
@@ -61,10 +62,12 @@ class TableWriter:
     Args:
         stream: open for writing.
         schema: every table given is cast to it.
+        most: rows after which a group ends.
     """
 
-    def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, stream: BinaryIO, schema: pa.Schema, most: int = ROW_GROUP_ROWS) -> None:
         self.schema = schema
+        self._most = most
         self.rows = 0
         self._pending: list[pa.Table] = []
         self._size = self._count = 0
@@ -80,7 +83,7 @@ class TableWriter:
         self._size += table.nbytes
         self._count += table.num_rows
         self.rows += table.num_rows
-        if self._count >= ROW_GROUP_ROWS or self._size >= ROW_GROUP_BYTES:
+        if self._count >= self._most or self._size >= ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, BackgroundTasks, Path, Request
 from pydantic import Field
 from sqlalchemy import Connection, RowMapping, update
 
@@ -18,6 +18,7 @@ from api.problems import Problem
 from api.runs import queries, store
 from api.runs.states import CANCELLING, PAUSING, STARTING, Actor
 from api.scheduling.store import pin_nights
+from api.statistics.finished import look_through
 from api.store.tables import attempts, runs
 
 router = APIRouter(prefix="/internal/v1/attempts/{run_id}/{epoch}", include_in_schema=False)
@@ -124,8 +125,12 @@ def heartbeat(run_id: RunId, epoch: Epoch, report: Report, request: Request, con
 
 
 @router.post("/complete")
-def complete(run_id: RunId, epoch: Epoch, end: End, request: Request, context: Ctx) -> dict[str, Any]:
+def complete(
+    run_id: RunId, epoch: Epoch, end: End, request: Request, context: Ctx, afterwards: BackgroundTasks
+) -> dict[str, Any]:  # fmt: skip
     """End the attempt.  Success and the version, of a dataset or a model, that comes of it are one transaction."""
+    if end.outcome == "succeeded":
+        afterwards.add_task(look_through, run_id, context)
     with _speaking(context, request, run_id, epoch) as (connection, attempt, now):
         _note(connection, attempt, end.progress, now)
         _finish(connection, context, store.find(connection, run_id), epoch, end, now)

@@ -91,7 +91,7 @@ def histogram(
             "name": plain(name),
             "xAxis": value,
             "lineStyle": {"color": "$bad", "width": 2},
-            "label": {"formatter": plain(name)},
+            "label": {"formatter": plain(name), "color": "$ink"},
         }
         for name, value in thresholds
     ]

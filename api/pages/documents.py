@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.pages.document import document_page
-from api.pages.render import page
+from api.pages.render import page, query
 from api.pages.visitors import Visitor, Visits
 from api.problems import Fault, Problem
 from api.runs.routes import RunId, get_run

@@ -15,6 +15,7 @@ from api.pages import (
     compare,
     datasets,
     documents,
+    duplicates,
     entrance,
     evaluations,
     fork,
@@ -34,9 +35,9 @@ from api.pages.visitors import SignIn, to_sign_in
 from api.problems import Problem, respond
 
 ROUTERS = (
-    assets.router, entrance.router, home.router, new_run.router, runs.router, fork.router, stages.router,
-    documents.router, compare.router, datasets.router, pairs.router, schedule_forms.router, schedules.router,
-    admin.router, admin_keys.router, admin_webhooks.router, admin_audit.router,
+    assets.router, entrance.router, home.router, new_run.router, runs.router, fork.router, duplicates.router,
+    stages.router, documents.router, compare.router, datasets.router, pairs.router, schedule_forms.router,
+    schedules.router, admin.router, admin_keys.router, admin_webhooks.router, admin_audit.router,
     new_training.router, trainings.router, models.router, evaluations.router,
 )  # fmt: skip
 

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.pages.bins import Bins, bins
+from api.pages.duplicates import STAGE as DEDUPLICATION
+from api.pages.duplicates import repeated_of
 from api.pages.render import page
 from api.pages.thresholds import DEFAULT, Field, as_fields, changed_thresholds, fields_of, frequent
 from api.pages.visitors import Visitor, Visits
@@ -25,6 +27,8 @@ from api.statistics.routes import (
     list_rules,
     list_stages,
 )
+from pipelines.hygiene.decisions import STAGE as HYGIENE
+from pipelines.kinds import comparison_of, comparison_section
 from pipelines.look import FinishedRun
 
 router = APIRouter(include_in_schema=False)
@@ -77,13 +81,21 @@ def page_stage(
     if part == "groups":
         return page(visitor, "stage_groups.html", **said, by=by, groups=groups)
     measures = [one for one in list_measures(visitor.principal, run).items if one.stage == stage]
+    repeated = repeated_of(visitor, run_id, run) if stage == HYGIENE else None
     return page(
         visitor, "stage.html", 422 if problem else 200, **said, by=by, groups=groups, group=group,
         measures=[_told(visitor, run, one, rules, given, frequent(counts), group) for one in measures],
         languages=languages[:30], fixed=[rule for rule in rules if not rule.adjustable], units=UNITS,
         overlap=[one for one in list_overlap(visitor.principal, run).items if one.stage == stage][:50],
         before=_beside(names, stage, -1), following=_beside(names, stage, 1),
+        repeated=repeated, compared=stage == names[-1] and _deduplicates(run),
     )  # fmt: skip
+
+
+def _deduplicates(run: FinishedRun) -> bool:
+    """Whether what its stages left was compared by a deduplication, which has a page of its own."""
+    recipe = run.run["recipe"]
+    return comparison_section(recipe) == DEDUPLICATION and comparison_of(recipe) is not None
 
 
 def _beside(names: list[str], name: str, step: int) -> str | None:

@@ -222,6 +222,96 @@ class Breakdown(BaseModel):
     total: int = Field(description="Number of groups.")
 
 
+class Similarities(BaseModel):
+    """Duplicates by their exact similarity with the document that is kept, in fixed bins."""
+
+    edges: list[float]
+    exact: list[int] = Field(description="One more than edges: the first lies below all, the last above.")
+    near: list[int]
+
+
+class GroupDuplicates(BaseModel):
+    """Of one language, domain or host: what was repeated and what is kept."""
+
+    name: str
+    exact: Amount
+    near: Amount
+    kept: Amount
+
+
+class GroupedDuplicates(BaseModel):
+    """Groups that have duplicates, the ones with the most first."""
+
+    language: list[GroupDuplicates]
+    domain: list[GroupDuplicates]
+    host: list[GroupDuplicates]
+
+
+class FamilySizes(BaseModel):
+    """Families with as many documents of this run."""
+
+    least: int
+    most: int
+    families: int
+    documents: int = Field(description="In all of them together.")
+
+
+class Family(BaseModel):
+    """Documents that are connected by verified pairs: what the ledger calls a cluster."""
+
+    cluster: str
+    documents: int
+    kept: int
+    exact: int
+    near: int
+    hosts: int = Field(description="Different ones among its documents.")
+    kept_id: str | None = Field(description="The first document of it that is kept.")
+
+
+class Repeating(BaseModel):
+    """Duplicates of one host or shard that repeat a kept document of one."""
+
+    of: str
+    to: str
+    documents: int
+
+
+class Repeated(BaseModel):
+    """Where the kept documents stand that duplicates repeat."""
+
+    here: int = Field(description="In this run.")
+    earlier: int = Field(description="In an earlier corpus.")
+    same_host: int
+    same_shard: int
+    hosts: list[Repeating]
+    shards: list[Repeating]
+
+
+class CloseDuplicate(BaseModel):
+    """A near-duplicate and the kept document that it repeats."""
+
+    id: str
+    similarity: float
+    witness: str | None = Field(description="Null where it belongs to an earlier corpus.")
+
+
+class Duplicates(BaseModel):
+    """What was found to be repeated; amounts are documents that were compared, tokens as extracted."""
+
+    stage: str = Field(description="`deduplication` or `hygiene`.")
+    threshold: float
+    documents_in: Amount
+    kept: Amount
+    exact: Amount
+    near: Amount
+    similarities: Similarities
+    groups: GroupedDuplicates
+    families: list[FamilySizes]
+    largest: list[Family]
+    points: Repeated
+    closest: list[CloseDuplicate] = Field(description="Near-duplicates of the lowest similarity.")
+
+
 class DocumentRow(BaseModel):
     """A record of the ledger, in short."""
 

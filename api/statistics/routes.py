@@ -1,4 +1,4 @@
-"""``/runs/{id}/funnel``, ``stages``, ``rules``, ``measures``, ``documents``, ``what-if``, ``compare``."""
+"""``/runs/{id}/funnel`` and what else there is to say of a finished run: stages, rules, documents, what-if, compare."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from api.statistics.models import (
     Document,
     DocumentPage,
     DocumentRow,
+    Duplicates,
     Funnel,
     FunnelRow,
     Histogram,
@@ -52,6 +53,7 @@ from curation.read import clean
 from pipelines.browse import GROUPS, Wanted, breakdown, documents, histogram, nearest, neighbours
 from pipelines.compare import compare
 from pipelines.differences import differences
+from pipelines.duplicates import duplicates
 from pipelines.explained import describes, unit_of
 from pipelines.funnel import funnel
 from pipelines.look import FinishedRun
@@ -110,6 +112,15 @@ def get_set(_: Reader, run: Run) -> SetSummary:
         raise Problem("not-found", "this run compared no entries as a set")
     examples = [Contradiction(kind=kind, id=one, against=other) for _, kind, one, other in summary["examples"]]
     return SetSummary(**{**summary, "examples": examples})
+
+
+@router.get("/duplicates", summary="What was repeated: similarities, families, groups, and what repeats what")
+def get_duplicates(_: Reader, run: Run, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Duplicates:
+    """`limit` is the length of each list that has no end of its own."""
+    found = duplicates(run, limit)
+    if found is None:
+        raise Problem("not-found", "this run compared no documents")
+    return Duplicates(**found)
 
 
 @router.get("/rules", summary="Every rule with its thresholds and what it did")
@@ -314,7 +325,7 @@ def get_source_record(_: TextReader, run: Run, document_id: DocumentId, context:
 
 
 def _ledger_row(run: FinishedRun, document_id: str) -> dict[str, Any]:
-    row = run.ledger().find(document_id)
+    row = run.find(document_id)
     if row is None:
         raise Problem("not-found", _NOBODY)
     return row

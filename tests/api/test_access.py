@@ -43,7 +43,7 @@ def words(text: str) -> list[str]:
 # The least role of each operation, decided by people.  A route that is not here fails a test below.
 VIEWER = words("""
     validate_run explain_recipe count_runs_by_day get_storage list_events list_runs get_run list_attempts list_logs
-    get_funnel get_set list_stages list_rules get_calendar
+    get_funnel get_set get_duplicates list_stages list_rules get_calendar
     list_overlap list_measures get_histogram get_breakdown ask_what_if list_documents get_document compare_runs
     get_neighbours get_source_record list_groups
     list_trainings list_metrics list_curves list_checkpoints preview_policy list_schedules get_schedule list_next_fires
