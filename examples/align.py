@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from chats import write_chats
 from models import HERE
-from serve import answers
+from serve import serving
 
 from api.client import Client
 
@@ -118,6 +114,7 @@ def main() -> None:
     parser.add_argument("--longer", type=int, default=1, help="times as many steps of every stage")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the service ends, too
     chats = given.output / "chats"
     write_chats(chats)
     began = time.monotonic()
@@ -141,31 +138,6 @@ def mill(client: Client, name: str, recipe: dict[str, Any], place: Path) -> None
     if run["state"] != "succeeded":
         sys.exit(f"{name}: {run['state']}, {run['reason']}")
     print(f"── {name}: {run['result']['records']}", flush=True)
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[Client]:
-    """A service of our own, on a free port, with the bundled trainer; ended in order."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ, "GRISTMILL_HOME": str(home.absolute()), "GRISTMILL_PORT": str(port),
-        "GRISTMILL_TRAINER_COMMAND": "python -m trainer",
-    }  # fmt: skip
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "service.log").open("ab") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "serve"], env=environment, stdout=log, stderr=log
-        )  # fmt: skip
-        client = Client(f"http://127.0.0.1:{port}")
-        try:
-            if not answers(server, client):
-                sys.exit(f"the service did not start; {home / 'service.log'} says why")
-            yield client
-        finally:
-            server.terminate()
-            server.wait()
 
 
 if __name__ == "__main__":

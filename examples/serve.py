@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from models import HERE, fit_models
@@ -34,13 +36,43 @@ def main() -> None:
     settings = Settings()
     key = settings.admin_key.get_secret_value() if settings.admin_key else None
     client = Client(settings.url, key)
-    if answers(server, client):
-        _declare(client)
+    if _answers(server, client):
+        declare(client)
         print(_TRY.format(url=settings.url), flush=True)
     sys.exit(server.wait())
 
 
-def answers(server: subprocess.Popen[bytes], client: Client) -> bool:
+@contextmanager
+def serving(home: Path, **settings: str) -> Iterator[Client]:
+    """A service of our own, on a free port, with the bundled trainer; ended in order.
+
+    Args:
+        settings: by name, without the prefix.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ, "GRISTMILL_HOME": str(home.absolute()), "GRISTMILL_PORT": str(port),
+        "GRISTMILL_TRAINER_COMMAND": "python -m trainer",
+        **{f"GRISTMILL_{name.upper()}": value for name, value in settings.items()},
+    }  # fmt: skip
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "service.log").open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "serve"], env=environment, stdout=log, stderr=log
+        )  # fmt: skip
+        client = Client(f"http://127.0.0.1:{port}")
+        try:
+            if not _answers(server, client):
+                sys.exit(f"the service did not start; {home / 'service.log'} says why")
+            yield client
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _answers(server: subprocess.Popen[bytes], client: Client) -> bool:
     """Whether a service that was just started answers, as soon as it does."""
     deadline = time.monotonic() + PATIENCE
     while server.poll() is None and time.monotonic() < deadline:
@@ -51,7 +83,7 @@ def answers(server: subprocess.Popen[bytes], client: Client) -> bool:
     return False
 
 
-def _declare(client: Client) -> None:
+def declare(client: Client) -> None:
     """The sample source and pipeline; there since the last start: that is fine."""
     with suppress(ServiceError):
         client.sources.declare("sample", str(HERE / "crawl"), description="The crawl in examples/")
