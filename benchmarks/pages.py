@@ -1,6 +1,6 @@
 """Pages of the service over finished runs of 10⁶ documents: milliseconds of the first view and of the next, as JSON.
 
-    python benchmarks/pages.py [--documents 1000000] [--rounds 5] [--keep DIR] [--only WORD]
+    python -m benchmarks.pages [--documents 1000000] [--rounds 5] [--keep DIR] [--only WORD]
 
 Two real runs over the same made-up pages (sentences of real text, with ``GRISTMILL_DATA`` set; one in five an edited
 copy of another, one in ten in Chinese; hosts from one page to thousands), the second with other thresholds.  Each

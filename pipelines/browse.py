@@ -162,6 +162,12 @@ def documents(
     return _shown(run, shown, [wanted.measure] if wanted.measure else []), last
 
 
+def documents_by_id(run: FinishedRun, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Documents in the order asked for; those that are not there are left out."""
+    rows = [run.lookup.row(id_) for id_ in ids]
+    return _shown(run, [row for row in rows if row is not None])
+
+
 def neighbours(run: FinishedRun, wanted: Wanted, id_: str) -> tuple[str | None, str | None]:
     """Ids of the documents before and behind one among those that are wanted, in the order of the ledger.
 

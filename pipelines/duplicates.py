@@ -40,11 +40,12 @@ def duplicates(run: FinishedRun, limit: int) -> dict[str, Any] | None:
         return None
     lookup, counts = run.lookup, run.statistics["deduplication"]
     standing = _standing(lookup)
+    tokens = lookup.numbers("tokens").astype(np.float64)  # sums of them are exact: they are far below 2**53
     return {
         "stage": comparison_section(run.run["recipe"]), "threshold": float(comparison["threshold"]),
         "documents_in": counts["in"], "kept": counts["kept"], "exact": counts["exact"], "near": counts["near"],
         "similarities": {"edges": EDGES.tolist(), **{kind: _binned(lookup, standing, kind) for kind in KINDS}},
-        "groups": {by: _groups(lookup, by, standing, limit) for by in GROUPS},
+        "groups": {by: _groups(lookup, by, standing, tokens, limit) for by in GROUPS},
         "families": _families(lookup), "largest": _largest(lookup, standing, limit),
         "points": _points(run, standing, limit), "closest": _closest(lookup, standing, limit),
     }  # fmt: skip
@@ -70,13 +71,14 @@ def _binned(lookup: Lookup, standing: np.ndarray, kind: str) -> list[int]:
     return [int(count) for count in np.bincount(found, minlength=len(EDGES) + 1)]
 
 
-def _groups(lookup: Lookup, by: str, standing: np.ndarray, limit: int) -> list[dict[str, Any]]:
+def _groups(
+    lookup: Lookup, by: str, standing: np.ndarray, of_each: np.ndarray, limit: int
+) -> list[dict[str, Any]]:  # fmt: skip
     """Documents and tokens of each kind and of what was kept, the groups that lost most first."""
     codes, names = lookup.groups(by, "und" if by == "language" else "")
     both, shape = codes * len(STANDINGS) + standing, (len(names), len(STANDINGS))
     documents = np.bincount(both, minlength=shape[0] * shape[1]).reshape(shape)
-    # Sums of weights are exact: they are far below 2**53.
-    tokens = np.bincount(both, lookup.numbers("tokens"), shape[0] * shape[1]).astype(np.int64).reshape(shape)
+    tokens = np.bincount(both, of_each, shape[0] * shape[1]).astype(np.int64).reshape(shape)
     lost = documents[:, [STANDINGS.index(kind) for kind in KINDS]].sum(1)
     return [
         {

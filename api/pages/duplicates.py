@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from math import nextafter
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Response
@@ -16,7 +15,7 @@ from api.problems import Problem
 from api.runs.routes import RunId, get_run
 from api.statistics.finished import finished_run
 from api.statistics.models import DocumentRow, Duplicates, FamilySizes, GroupDuplicates
-from api.statistics.routes import get_duplicates, list_documents, list_stages, wanted_of
+from api.statistics.routes import documents_of, get_duplicates, list_stages
 from pipelines.look import FinishedRun
 
 router = APIRouter(include_in_schema=False)
@@ -75,7 +74,7 @@ def repeated_of(visitor: Visitor, run_id: str, run: FinishedRun) -> Repetition:
     families = charts.stacked_bars([word for word, _ in sizes], {"documents": [one.documents for _, one in sizes]})
     families["legend"] = {"show": False}
     groups = [(by, rows) for by, rows in found.groups if any(row.name not in ("", "und") for row in rows)]
-    return Repetition(found, similarities, bins, families, sizes, groups, _samples(visitor, run_id, run, found))
+    return Repetition(found, similarities, bins, families, sizes, groups, _samples(visitor, run, found))
 
 
 def _similarities(run_id: str, found: Duplicates) -> tuple[charts.Option | None, list[tuple[str, int, str]]]:
@@ -98,16 +97,8 @@ def _similarities(run_id: str, found: Duplicates) -> tuple[charts.Option | None,
     return option, rows
 
 
-def _samples(visitor: Visitor, run_id: str, run: FinishedRun, found: Duplicates) -> list[DocumentRow]:
+def _samples(visitor: Visitor, run: FinishedRun, found: Duplicates) -> list[DocumentRow]:
     """Near-duplicates of the lowest similarity with the beginnings of their texts, for who may read these."""
-    closest = found.closest[:SAMPLES]
-    if not closest or not visitor.may("documents:read"):
+    if not visitor.may("documents:read"):
         return []
-    last = closest[-1].similarity
-
-    def between(low: float | None, high: float, most: int) -> list[DocumentRow]:
-        wanted = wanted_of("duplicate", found.stage, "near", measure="similarity", low=low, high=high)
-        return list_documents(run_id, visitor.principal, run, wanted, most, None, near=None, text=True).items
-
-    lower = between(None, nextafter(last, 0), SAMPLES)  # of many that are as near as the last, only the first ones
-    return sorted(lower, key=lambda one: one.similarity or 0) + between(last, last, len(closest) - len(lower))
+    return documents_of(run, [one.id for one in found.closest[:SAMPLES]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
@@ -50,7 +51,7 @@ from api.statistics.models import (
 from api.store.tables import sources
 from curation.errors import InputError
 from curation.read import clean
-from pipelines.browse import GROUPS, Wanted, breakdown, documents, histogram, nearest, neighbours
+from pipelines.browse import GROUPS, Wanted, breakdown, documents, documents_by_id, histogram, nearest, neighbours
 from pipelines.compare import compare
 from pipelines.differences import differences
 from pipelines.duplicates import duplicates
@@ -242,6 +243,11 @@ def list_documents(
     except InputError as error:
         raise Problem("invalid", error.message) from None
     return DocumentPage(items=[_row(row, wanted.measure) for row in _with_texts(run, rows, text)], next=following)
+
+
+def documents_of(run: FinishedRun, ids: Sequence[str]) -> list[DocumentRow]:
+    """Documents with the beginnings of their texts, for pages; who asks must be allowed to read them."""
+    return [_row(row, None) for row in run.with_texts(documents_by_id(run, ids))]
 
 
 def _with_texts(run: FinishedRun, rows: list[dict[str, Any]], wanted: bool) -> list[dict[str, Any]]:
