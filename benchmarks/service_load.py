@@ -1,4 +1,4 @@
-"""Lists and details of a database with 10⁵ runs and 10⁷ events: milliseconds at the median and at 99 %, as JSON.
+"""Lists, details and pages of a database with 10⁵ runs and 10⁷ events: milliseconds at the median and at 99 %, as JSON.
 
     python benchmarks/service_load.py [--runs 100000] [--events 10000000] [--database sqlite postgresql]
 
@@ -36,6 +36,7 @@ BEGAN = 1_750_000_000_000  # milliseconds since the epoch of the first run
 EVERY = 60_000  # milliseconds between two runs
 BATCH = 50_000  # rows of one insert
 STATES = ("succeeded",) * 90 + ("failed",) * 6 + ("cancelled",) * 3 + ("paused",)
+PAGES = {"page: home": "/", "page: runs": "/runs", "page: runs that failed": "/runs?state=failed"}
 PROGRESS = {"phase": "publishing", "done": 40, "total": 40, "shards": 40, "shards_total": 40, "records": 123456,
             "bytes": 987654321, "left": 54321, "quarantined": 3, "retries": 0, "seconds": 321.5}  # fmt: skip
 
@@ -72,7 +73,7 @@ def _run(run_id: str, number: int, event_count: int, chance: random.Random) -> d
     return {
         "id": run_id, "kind": "curate" if number % 10 else "preview", "name": f"night {number}",
         "state": chance.choice(STATES), "version": 9, "epoch": 1, "tags": ["nightly", f"t{number % 50}"],
-        "request": request, "output": f"/runs/{run_id}", "progress": PROGRESS, "result": {"records": {"kept": 5}},
+        "request": request, "output": f"/runs/{run_id}", "progress": PROGRESS, "result": {"records": {"read": 9, "kept": 5}},
         "events": event_count, "created_at": at, "created_by": "bench", "updated_at": at, "started_at": at,
         "finished_at": at,
     }  # fmt: skip
@@ -106,13 +107,13 @@ def serving(url: str, home: Path) -> Iterator[http.client.HTTPConnection]:
 def ask(connection: http.client.HTTPConnection, path: str) -> tuple[float, Any]:
     """Milliseconds to the whole answer, and the answer."""
     began = time.perf_counter()
-    connection.request("GET", f"/api/v1{path}")
+    connection.request("GET", path if path in PAGES.values() else f"/api/v1{path}")
     answer = connection.getresponse()
     data = answer.read()
     spent = (time.perf_counter() - began) * 1000
     if answer.status != 200:
         raise SystemExit(f"{path}: {answer.status} {data[:300]!r}")
-    return spent, json.loads(data)
+    return spent, json.loads(data) if answer.headers.get_content_type() == "application/json" else data
 
 
 def questions(ids: list[str], event_count: int, chance: random.Random) -> dict[str, Callable[[str], str]]:
@@ -133,6 +134,7 @@ def questions(ids: list[str], event_count: int, chance: random.Random) -> dict[s
         "one run": lambda _: f"/runs/{chance.choice(ids)}",
         "events of a run, from a place": lambda _: f"/runs/{chance.choice(ids)}/events?after={chance.randrange(each)}",
         "attempts of a run": lambda _: f"/runs/{chance.choice(ids)}/attempts",
+        **{name: lambda _, path=path: path for name, path in PAGES.items()},  # type: ignore[misc]
     }
 
 
