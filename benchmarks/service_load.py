@@ -73,9 +73,9 @@ def _run(run_id: str, number: int, event_count: int, chance: random.Random) -> d
     return {
         "id": run_id, "kind": "curate" if number % 10 else "preview", "name": f"night {number}",
         "state": chance.choice(STATES), "version": 9, "epoch": 1, "tags": ["nightly", f"t{number % 50}"],
-        "request": request, "output": f"/runs/{run_id}", "progress": PROGRESS, "result": {"records": {"read": 9, "kept": 5}},
-        "events": event_count, "created_at": at, "created_by": "bench", "updated_at": at, "started_at": at,
-        "finished_at": at,
+        "request": request, "output": f"/runs/{run_id}", "progress": PROGRESS,
+        "result": {"records": {"read": 9, "kept": 5}}, "events": event_count,
+        "created_at": at, "created_by": "bench", "updated_at": at, "started_at": at, "finished_at": at,
     }  # fmt: skip
 
 

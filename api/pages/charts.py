@@ -137,6 +137,7 @@ def flow(links: Sequence[tuple[str, str, float]], colours: Mapping[str, str] | N
                 "top": 12,
                 "bottom": 12,
                 "nodeAlign": "left",
+                "nodeGap": 14,  # a line of text, so that names of small reasons stand below each other
                 "emphasis": {"focus": "adjacency"},
                 "data": [{"name": plain(name), "itemStyle": {"color": chosen.get(name, "$accent")}} for name in names],
                 "links": [{"source": plain(a), "target": plain(b), "value": value} for a, b, value in links if value],

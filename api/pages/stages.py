@@ -138,7 +138,7 @@ def _option(found: Bins, fields: list[tuple[RuleSummary, list[Field]]], name: st
     option = found.option(_drawn(found, fields), name)
     option["legend"] = {"show": False}
     for place, line in enumerate(option["series"][0].get("markLine", {}).get("data", [])):
-        line["label"]["distance"] = 2 + 13 * (place % 2)  # names of near lines stand above each other
+        line["label"]["distance"] = 9 + 13 * (place % 2)  # names of near lines stand above each other
     return option
 
 

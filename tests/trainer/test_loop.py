@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,3 +237,22 @@ def test_schedules_by_hand() -> None:
         assert all(factor(ScheduleConfig(kind=kind), step, 7) > 0 for step in range(7))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="/decay"):
         ScheduleConfig(warmup=0.6, decay=0.6)
+
+
+def test_tensorboard_reads_what_the_lines_say(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    loop(tmp_path, log_every=1, steps=8, tensorboard=True).run()
+    shutil.rmtree(max((tmp_path / "checkpoints").iterdir()))  # it was killed before the last one was written
+    loop(tmp_path, log_every=1, steps=8, tensorboard=True).run()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name in ("loss", "learning_rate", "gradient_norm"):
+        told = [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in lines if name in line]
+        assert [(event.step, event.value) for event in board.Scalars(name)] == told and len(told) == 8
+
+
+def test_tensorboard_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"/config/loop/tensorboard: .*pip install 'gristmill\[tensorboard\]'"):
+        loop(tmp_path, tensorboard=True)

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 import torch
 
+from trainer.errors import ConfigError
+
 # Dense bf16 products of a second, by a part of the device's name; from the vendor's data sheets.
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}
 
@@ -24,6 +26,9 @@ class Voice:
         folder: of ``metrics.jsonl``; None for standard output alone.
         after: step of the checkpoint that the training goes on from; figures of later ones were said before and go.
         tensorboard: whether to write event files beside them too.
+
+    Raises:
+        ConfigError: TensorBoard is asked for and not installed.
     """
 
     def __init__(
@@ -37,9 +42,7 @@ class Voice:
             lines = [line for line in self._file.read_text().splitlines() if _step_of(line) <= after]
             self._file.write_text("".join(line + "\n" for line in lines))
         if tensorboard and folder:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=after)
+            self._board = _board(folder / "tensorboard", after)
 
     def say(self, kind: str, /, **values: Any) -> None:
         """One line."""
@@ -63,6 +66,17 @@ class Voice:
         if self._board:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, step)
+            self._board.flush()  # with the line, so that both end at the same step when this is killed
+
+
+def _board(folder: Path, after: int) -> Any:
+    """What writes event files; those of later steps than ``after`` are marked as void."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        message = "event files need the package tensorboard: pip install 'gristmill[tensorboard]'"
+        raise ConfigError("/config/loop/tensorboard", message) from None
+    return SummaryWriter(str(folder), purge_step=after + 1)
 
 
 def _step_of(line: str) -> float:

@@ -86,7 +86,7 @@ class Threshold extends HTMLElement {
       return field.value.trim() !== "" && Number.isFinite(value) && drawn; // what lies beyond stands at the margin once it is moved
     });
     const shown = lines.map((field, place) => ({ name: field.dataset.label, xAxis: this.at(this.where(Number(field.value))),
-      lineStyle: { color: "$bad", width: 3 }, label: { formatter: field.dataset.label, color: "$bad", distance: 2 + 13 * (place % 2) } }));
+      lineStyle: { color: "$bad", width: 3 }, label: { formatter: field.dataset.label, color: "$bad", distance: 9 + 13 * (place % 2) } }));
     const [first, ...others] = this.figure.option.series;
     const markLine = { symbol: ["none", "circle"], symbolSize: 11, animation: false, data: shown };
     this.figure.show({ ...this.figure.option, series: [{ ...first, markLine }, ...others] });
