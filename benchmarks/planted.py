@@ -1,11 +1,13 @@
 """Accuracy on planted long-range tasks: a family beside its dense twin, trained with the same tokens.
 
     python benchmarks/planted.py [--tasks gist needle …] [--families longdoc dense] [--seeds 1 2 3] [--steps 2000]
+        [--gates 0.3 0.5 0.7]
 
 Both models have the same width, layers, heads, feed-forward, optimizer and rows; only the attention differs.  One model
 of each family and seed learns all tasks at once, as many rows of each in every batch, and is asked about each.  Prints
 one line per model to standard error, and one JSON object: accuracies, the ratio of their means per task, the mean over
-tasks and the worst task.
+tasks and the worst task.  With ``--gates``, a trained model of long documents is asked once more at each threshold of
+its gate; ``skipped`` is the share of chunks, layer by layer, that read nothing but themselves and their memory.
 """
 
 from __future__ import annotations
@@ -98,6 +100,27 @@ def score(model: nn.Module, task: str, seed: int, arguments: argparse.Namespace)
     return float(np.mean(shares))
 
 
+def gated(model: Any, threshold: float, seed: int, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """Accuracy by task with the global branch skipped above a gate, and the share that was skipped."""
+    model.set_gate_threshold(threshold)
+    shares: list[float] = []
+    watched = [block.attention.register_forward_hook(lambda _, __, out: shares.append(skipped(out[1], threshold)))
+               for block in model.blocks]  # fmt: skip
+    found = {}
+    for task in arguments.tasks:
+        shares.clear()
+        found[task] = (score(model, task, seed, arguments), statistics.mean(shares))
+    for handle in watched:
+        handle.remove()
+    model.set_gate_threshold(None)
+    return found
+
+
+def skipped(gate_GCH: torch.Tensor, threshold: float) -> float:
+    """Share of chunks whose successor is read without the global branch: the last gate, mean over heads, is above."""
+    return float((gate_GCH[:, -1].mean(-1) > threshold).double().mean())
+
+
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """All families and seeds."""
     found: dict[str, dict[str, list[float]]] = {task: {} for task in arguments.tasks}
@@ -108,6 +131,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             shares = {task: score(model, task, seed, arguments) for task in arguments.tasks}
             for task, share in shares.items():
                 found[task].setdefault(family, []).append(share)
+            for gate in arguments.gates if family == "longdoc" else ():
+                for task, (share, skipped) in gated(model, gate, seed, arguments).items():
+                    found[task].setdefault(f"longdoc, gate {gate}", []).append(share)
+                    found[task].setdefault(f"skipped, gate {gate}", []).append(skipped)
             told = "  ".join(f"{task} {share:.4f}" for task, share in shares.items())
             took = time.process_time() - start
             print(f"{family} seed {seed}: {told}  ({took:.0f} CPU s)", file=sys.stderr, flush=True)
@@ -140,6 +167,7 @@ def main() -> None:
         "steps": 2000, "batch": 8, "held-out": 1024, "threads": 1,
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--gates", nargs="*", type=float, default=[])
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
