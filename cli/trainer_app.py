@@ -40,7 +40,7 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="JSON or YAML: stage, model, data, loop.")],
+    config: Annotated[Path, typer.Argument(help="JSON or YAML: stage, model, tokenizer, data, loop.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the training; the model will be OUTPUT/final.")
     ],
@@ -48,7 +48,9 @@ def train(
     start: Annotated[Optional[str], typer.Option(help="Folder of the model to go on from.")] = None,  # noqa: UP045
     models: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--model", help="ROLE=FOLDER of another model, such as reward=… .  May be repeated."),
+        typer.Option(
+            "--model", help="ROLE=FOLDER of another model, such as reward=… or tokenizer=… .  May be repeated."
+        ),
     ] = None,
     changes: Set = None,
     quiet: Quiet = False,

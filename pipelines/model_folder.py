@@ -4,7 +4,7 @@ A trainer writes it (docs/trainings.md).  Nothing here needs what models are mad
 
 MODEL/
   manifest.json      size and digest of each other file; its own digest is that of the model
-  config.json        perhaps: ``kind`` (language or reward), ``family``
+  config.json        perhaps: ``kind`` (language, reward or tokenizer), ``family``
   gristmill.json     perhaps: ``stage``, ``figures``
 """
 
@@ -33,7 +33,7 @@ class TrainedModel:
     Attributes:
         digest: of its manifest.
         files: ``bytes`` and ``digest`` of each, by name.
-        kind: ``language`` or ``reward``.
+        kind: ``language``, ``reward`` or ``tokenizer``.
         family, stage: where it says so.
         figures: of its training.
     """

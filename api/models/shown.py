@@ -34,9 +34,9 @@ class ModelVersion(BaseModel):
     number: int
     run: str
     digest: str = Field(description="Of the model's manifest.json, which names every file with its digest.")
-    kind: str = Field(description="`language` or `reward`.")
+    kind: str = Field(description="`language`, `reward` or `tokenizer`.")
     family: str | None
-    stage: str | None = Field(description="Of the training, such as `pretrain`, `sft`, `reward`.")
+    stage: str | None = Field(description="Of the training, such as `tokenizer`, `pretrain`, `sft`, `reward`.")
     figures: dict[str, Any] = Field(description="Last figures of the training.")
     created_at: str
     created_by: str

@@ -37,7 +37,7 @@ class GivenModel(Body):
         default="latest", max_length=100, pattern=REF,
         description="Number, alias or `latest`; what it stands for now is what is used.",
     )  # fmt: skip
-    role: Name = Field(description="`start`, `reward`, `reference`, `model`, `a`, `b`: the task says which it takes.")
+    role: Name = Field(description="`start`, `reward`, `tokenizer`, `model`, `a`, `b`: the task says which it takes.")
 
 
 def resolve(

@@ -31,7 +31,7 @@ Writer = Annotated[Principal, Depends(Needs("trainings:write"))]
 class ModelOfTraining(GivenModel):
     """A model version that a training is given; most often the one that it goes on from."""
 
-    role: Name = Field(default="start", description="Such as `start`, `reward`, `reference`; the stage says which.")
+    role: Name = Field(default="start", description="Such as `start`, `reward`, `tokenizer`; the stage says which.")
 
 
 class NewTraining(Body):

@@ -362,6 +362,34 @@ def test_from_a_corpus_to_a_tuned_model_and_its_lineage(bundled: Service) -> Non
     assert len(found["responses"]) == 1 and found["responses"][0]["asked"] == "say 3"
 
 
+@pytest.mark.slow
+def test_a_tokenizer_is_a_version_that_models_are_given(bundled: Service) -> None:
+    config = {"stage": "tokenizer", "tokenizer": {"kind": "bpe", "size": 300}}
+    run = started(bundled, "trainings", name="words", datasets=[{"name": "pages"}], config=config)
+    words = bundled.get("/models/words/versions/latest")
+    assert (words["run"], words["digest"]) == (run["id"], run["result"]["digest"])
+    assert (words["kind"], words["family"], words["stage"]) == ("tokenizer", None, "tokenizer")
+    assert words["figures"]["bytes_per_token"] == run["result"]["bytes_per_token"] > 1
+    config = {**TRAINING, "stage": "pretrain", "model": DENSE}
+    request = {"datasets": [{"name": "pages"}], "models": [{"name": "words", "role": "tokenizer"}]}
+    refused = bundled.ended(bundled.post("/trainings", {"name": "both", "config": config, **request})["id"])
+    assert refused["state"] == "failed" and "/config/tokenizer: " in refused["reason"]
+    del config["tokenizer"]
+    lent = started(bundled, "trainings", name="lent", config=config, **request)
+    said = [folder_of(bundled, bundled.get(f"/models/{name}/versions/1")) for name in ("words", "lent")]
+    assert (said[0] / "tokenizer.json").read_bytes() == (said[1] / "tokenizer.json").read_bytes()
+    lineage = bundled.get("/models/words/versions/1/lineage")
+    assert lineage["children"] == [{"model": "lent", "version": 1, "role": "tokenizer"}]
+    assert lineage["trainings"] == [refused["id"], lent["id"]]
+    assert [(d["dataset"], d["version"]) for d in lineage["datasets"]] == [("pages", 1)]
+    with Client(bundled.url) as client:
+        del config["model"]
+        run = client.trainings.start("from words", ["pages"], config, models=["words"])
+        assert "is a tokenizer, no model" in bundled.ended(run["id"])["reason"]
+        asked = client.evaluations.start("p", "perplexity", ["words"], ["pages"], {})
+        assert "is a tokenizer, no model" in bundled.ended(asked["id"])["reason"]
+
+
 FAMILIES = {
     "longdoc": {**DENSE, "family": "longdoc", "chunk": 16, "pairs": 4, "levels": 6, "allow_beyond": ["chunk"]},
     "assistant": {

@@ -248,6 +248,23 @@ def test_wrong_answers_are_named_by_their_option() -> None:
 
 
 @pytest.mark.slow
+def test_models_share_a_tokenizer(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRISTMILL_TRAINER_COMMAND", raising=False)
+    fit = config_file(tmp_path, "tokenizer.yaml", stage="tokenizer", tokenizer={"kind": "bpe", "size": 300})
+    shown = says("train", fit, "-d", corpus, "-o", tmp_path / "words", "-q")
+    words = tmp_path / "words" / "final"
+    assert f"model  {words}" in shown and "bytes_per_token" in shown
+    config = config_file(tmp_path, "config.yaml", **{k: v for k, v in CONFIG.items() if k != "tokenizer"})
+    says("train", config, "-d", corpus, "--model", f"tokenizer={words}", "-o", tmp_path / "m", "-q")
+    model = tmp_path / "m" / "final"
+    assert (model / "tokenizer.json").read_bytes() == (words / "tokenizer.json").read_bytes()
+    (given,) = json.loads((model / "gristmill.json").read_text())["models"]
+    assert (given["role"], given["name"]) == ("tokenizer", "words") and given["digest"].startswith("blake2b:")
+    last = says("train", config, "-d", corpus, "--start", words, "--set", "model=null", "-o", tmp_path / "s", check=2)
+    assert "is a tokenizer, no model; give it the role 'tokenizer'" in last
+
+
+@pytest.mark.slow
 def test_from_a_corpus_to_what_it_says(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRISTMILL_TRAINER_COMMAND", raising=False)
     config = config_file(tmp_path, "config.yaml", **CONFIG)

@@ -1,1 +1,1 @@
-"""The stages of training: what each reads, makes smaller and measures.  All run in the same loop."""
+"""The stages of training: what each reads, makes smaller and measures.  All but ``tokenizer`` run in the same loop."""

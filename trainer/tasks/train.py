@@ -18,11 +18,18 @@ from trainer.data.documents import Documents
 from trainer.data.encode import encoded
 from trainer.data.pairs import Pairs
 from trainer.data.prompts import Prompts
-from trainer.data.tokenizer import ByteTokenizer, Vocabulary, fit
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, StateError
 from trainer.infer.prompts import stops
 from trainer.job import Job, origin
-from trainer.model_folder import Model, model_digest, open_model, save_model
+from trainer.model_folder import (
+    Model,
+    describe,
+    model_digest,
+    open_model,
+    open_tokenizer,
+    save_model,
+    save_tokenizer,
+)
 from trainer.models import build
 from trainer.models.heads import ScalarHead
 from trainer.ranges import POSITIVE, Checked, Range
@@ -30,30 +37,26 @@ from trainer.stages.direct import Direct, DirectConfig
 from trainer.stages.language import NextToken, perplexity
 from trainer.stages.policy import Players, PolicyConfig, PolicyLoop, RewardModel
 from trainer.stages.reward import Ranking, RewardConfig, calibration
+from trainer.stages.tokenizer import TokenizerConfig, fitted, measured, texts
 from trainer.train.device import be_deterministic, compute_type, pick_device, save_memory
 from trainer.train.loop import Loop, LoopConfig, Objective, Source
+from trainer.train.metrics import Voice
 
-Stage = Literal["pretrain", "sft", "reward", "dpo", "ppo", "grpo"]
+FOLDER = "final"
+Stage = Literal["tokenizer", "pretrain", "sft", "reward", "dpo", "ppo", "grpo"]
 KINDS: dict[str, tuple[str, ...]] = {
-    "pretrain": ("corpus",), "sft": ("instructions",), "reward": ("preferences",), "dpo": ("preferences",),
+    "tokenizer": ("corpus", "instructions"), "pretrain": ("corpus",), "sft": ("instructions",),
+    "reward": ("preferences",), "dpo": ("preferences",),
     "ppo": ("preferences", "instructions"), "grpo": ("preferences", "instructions"),
 }  # fmt: skip
 POLICIES = ("ppo", "grpo")
 STARTED = ("dpo", *POLICIES)
 """Stages that start from a model that was tuned."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerConfig(Checked):
-    """The tokenizer of a model that starts from nothing.
-
-    Attributes:
-        kind: bytes as they are, or byte pairs fitted on the datasets of this training.
-        size: of a fitted vocabulary, special tokens not counted.
-    """
-
-    kind: Literal["bytes", "bpe"] = "bpe"
-    size: int = field(default=16384, metadata={"limit": Range(256, 1 << 20)})
+ROLES: dict[str, tuple[str, ...]] = {
+    "tokenizer": (), "dpo": ("start",), **dict.fromkeys(POLICIES, ("start", "reward")),
+    **dict.fromkeys(("pretrain", "sft", "reward"), ("start", "tokenizer")),
+}  # fmt: skip
+"""Models that a stage may be given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,9 @@ class Config(Checked):
         stage: what is trained.
         model: ``family`` and fields of its configuration, for a model that starts from nothing; else the job has a
             model with the role ``start``.
-        tokenizer, data, loop: see there.
+        tokenizer: of a model that starts from nothing, where the job has no model with the role ``tokenizer``; or
+            what the stage ``tokenizer`` fits.
+        data, loop: see there.
         reward, dpo: of these stages.
         policy: of the stages ``ppo`` and ``grpo``, whose steps are iterations.
     """
@@ -102,6 +107,8 @@ class Config(Checked):
 
 def run(job: Job, config: Config) -> Mapping[str, Any]:
     """Train, and write the model to ``final``."""
+    if config.stage == "tokenizer":
+        return _fit(job, config)
     _check(job, config)
     be_deterministic(config.loop.deterministic)
     torch.manual_seed(config.loop.seed)
@@ -129,8 +136,45 @@ def run(job: Job, config: Config) -> Mapping[str, Any]:
         "stage": config.stage, "steps": loop.step, "figures": figures,
         "models": [origin(one) for one in job.models], "datasets": [origin(one) for one in job.datasets],
     }  # fmt: skip
-    found = save_model(job.output / "final", Model(model.kind, model.settings, model.module, model.tokenizer, facts))
-    return {"model": "final", "digest": found, "stage": config.stage, "steps": loop.step, **figures}
+    found = save_model(job.output / FOLDER, Model(model.kind, model.settings, model.module, model.tokenizer, facts))
+    return {"model": FOLDER, "digest": found, "stage": config.stage, "steps": loop.step, **figures}
+
+
+def _fit(job: Job, config: Config) -> Mapping[str, Any]:
+    """Fit a tokenizer by itself, and write it to ``final``, unless it is there."""
+    job.check_roles(ROLES[config.stage])
+    if config.model is not None:
+        raise ConfigError("/config/model", "a tokenizer has no weights; 'tokenizer' says what is fitted")
+    datasets = _datasets(job, config)
+    origins = [{**origin(d), "manifest_digest": datasets[n].manifest_digest} for n, d in enumerate(job.datasets)]
+    facts = {
+        "stage": config.stage, "tokenizer": {"kind": config.tokenizer.kind, "size": config.tokenizer.size},
+        "models": [], "datasets": sorted(origins, key=lambda one: str(one["manifest_digest"])),
+    }  # fmt: skip
+    place = job.output / FOLDER
+    if not place.exists():
+        Voice(None).log(f"{config.stage}: {sum(d.rows for d in datasets):,} entries")
+        tokenizer = fitted(config.tokenizer, datasets)
+        save_tokenizer(place, tokenizer, {**facts, "figures": measured(tokenizer, texts(datasets))})
+    figures = _figures_of(place, facts)
+    return {"model": FOLDER, "digest": model_digest(place), "stage": config.stage, **figures}
+
+
+def _figures_of(place: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Figures of the tokenizer that is there.
+
+    Raises:
+        StateError: it is not what these facts say, or cut.
+    """
+    found = dict(describe(place).facts)
+    figures: Mapping[str, Any] = found.pop("figures", {})
+    differing = sorted(name for name in {*found, *facts} if found.get(name) != facts.get(name))
+    if differing:
+        raise StateError(
+            f"{place} is of another training: {', '.join(differing)} differ; choose another output, or the same "
+            "configuration and data"
+        )
+    return figures
 
 
 def _datasets(job: Job, config: Config) -> list[Dataset]:
@@ -187,8 +231,8 @@ def _policy_loop(
 
 
 def _check(job: Job, config: Config) -> None:
-    start = job.model("start")
-    job.check_roles(("start", "reward") if config.stage in POLICIES else ("start",))
+    start, tokenizer = job.model("start"), job.model("tokenizer")
+    job.check_roles(ROLES[config.stage])
     if config.stage in STARTED and start is None:
         raise ConfigError(
             "/models", f"{config.stage} starts from a model that was tuned; give one with the role 'start'"
@@ -198,6 +242,10 @@ def _check(job: Job, config: Config) -> None:
             "/config/model",
             "give 'model' for one that starts from nothing, or a model with the role 'start' to go on from one",
         )
+    if tokenizer is not None and start is not None:
+        raise ConfigError("/models", "'start' has a tokenizer already; a model with the role 'tokenizer' gives another")
+    if tokenizer is not None and "tokenizer" in job.config:
+        raise ConfigError("/config/tokenizer", "a model has the role 'tokenizer', so that nothing is fitted; give one")
 
 
 def _model(job: Job, config: Config, datasets: list[Dataset]) -> Model:
@@ -211,7 +259,8 @@ def _model(job: Job, config: Config, datasets: list[Dataset]) -> Model:
             raise ConfigError("/models", f"'start' is a reward model; {config.stage} starts from a language model")
         return start
     assert config.model is not None
-    tokenizer = _tokenizer(config.tokenizer, datasets)
+    given = job.model("tokenizer")
+    tokenizer = open_tokenizer(given) if given is not None else fitted(config.tokenizer, datasets)
     settings = {**config.model, "vocab": tokenizer.size}
     try:
         module: nn.Module = build(settings, config.loop.seed)
@@ -220,12 +269,6 @@ def _model(job: Job, config: Config, datasets: list[Dataset]) -> Model:
     if config.stage == "reward":
         return Model("reward", settings, ScalarHead(module, config.loop.seed), tokenizer, {})
     return Model("language", settings, module, tokenizer, {})
-
-
-def _tokenizer(config: TokenizerConfig, datasets: list[Dataset]) -> Vocabulary:
-    if config.kind == "bytes":
-        return ByteTokenizer()
-    return fit((text for dataset in datasets for text in dataset.texts()), config.size)
 
 
 def _stage(
