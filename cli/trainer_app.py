@@ -45,22 +45,29 @@ def train(
         Path, typer.Option("--output", "-o", help="Folder of the training; the model will be OUTPUT/final.")
     ],
     datasets: Datasets = None,
-    start: Annotated[Optional[str], typer.Option(help="Folder of the model to go on from.")] = None,  # noqa: UP045
+    start: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Folder of the model to go on from; with --url NAME@VERSION."),
+    ] = None,
     models: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--model", help="ROLE=FOLDER of another model, such as reward=… or tokenizer=… .  May be repeated."
-        ),
+        typer.Option("--model", help="ROLE=… of another model, such as reward=… or tokenizer=… .  May be repeated."),
     ] = None,
     changes: Set = None,
+    url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A service whose versions are fetched below OUTPUT/given and trained on here."),
+    ] = None,
+    key: Key = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on published versions; go on with a training that was interrupted; do nothing when it is done."""
     with exit_codes():
-        from cli.trainer_commands import train_command
+        from cli.trainer_commands import Where, train_command
 
-        train_command(config, changes or [], datasets or [], start, models or [], output, quiet, as_json)
+        given = [*([start] if start is not None else []), *(models or [])]
+        train_command(Where(url, key, None, quiet, as_json), config, changes or [], datasets or [], given, output)
 
 
 def generate(

@@ -18,6 +18,7 @@ from cli.config_file import read_config
 from cli.remote import connected, plain_json, shown
 from cli.show import cell, line, terminal, visible
 from cli.trainer_job import dataset_at, foreign_model_at, model_at, run_job, with_role
+from cli.trainer_versions import versions
 from curation.errors import InputError, RunError
 
 console = terminal()
@@ -56,19 +57,17 @@ class Answer:
 
 
 def train_command(
-    config: Path, changes: list[str], datasets: list[str], start: str | None, models: list[str], output: Path,
-    quiet: bool, as_json: bool,
+    where: Where, config: Path, changes: list[str], datasets: list[str], models: list[str], output: Path
 ) -> None:  # fmt: skip
-    """``gristmill train``."""
+    """``gristmill train``, which is done here also where a service has what is trained on."""
     if not datasets:
         raise InputError("give at least one --dataset")
-    given = [model_at(start, "start")] if start else []
-    given += [model_at(one, "start") for one in models]
-    found = run_job(
-        "train", read_config(config, changes), output, models=given, datasets=[dataset_at(d) for d in datasets],
-        quiet=quiet,
-    )  # fmt: skip
-    _written(found, "model", output, as_json)
+    plain = read_config(config, changes)
+    with versions(where.url, where.key, output, where.quiet) as there:
+        given = [there.model(one, "start") for one in models]
+        read = [there.dataset(one) for one in datasets]
+    found = run_job("train", plain, output, models=given, datasets=read, quiet=where.quiet)
+    _written(found, "model", output, where.as_json)
 
 
 def export_command(model: str, output: Path, config: dict[str, Any], quiet: bool, as_json: bool) -> None:

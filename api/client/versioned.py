@@ -58,12 +58,14 @@ class Versioned:
         return self._http.get(f"{self._at(name, version)}/files")["items"]
 
     def download(
-        self, name: str, version: Ref, folder: str | Path, on_progress: Callable[[int, int], None] | None = None
-    ) -> dict[str, Any]:
+        self, name: str, version: Ref, folder: str | Path, on_progress: Callable[[int, int], None] | None = None,
+        wanted: Callable[[str], bool] = lambda path: True,
+    ) -> dict[str, Any]:  # fmt: skip
         """Fetch every file of a version below a folder; go on with a download that was interrupted.
 
         Args:
             on_progress: is told bytes done and bytes of all.
+            wanted: says of the path of a file whether it is fetched.
 
         Returns:
             The name under ``dataset`` or ``model``, ``version``, ``folder``, and the paths ``fetched`` and ``skipped``,
@@ -73,7 +75,7 @@ class Versioned:
             DownloadError: what arrived is not what the manifest names, or a name leads out of the folder.
         """
         number = self.version(name, version)["number"]  # an alias may move meanwhile
-        there, files = self._at(name, number), self.files(name, number)
+        there, files = self._at(name, number), [one for one in self.files(name, number) if wanted(one["path"])]
         fetched, skipped = download(self._http, there, files, Path(folder), on_progress or (lambda *_: None))
         return {self.kind: name, "version": number, "folder": str(folder), "fetched": fetched, "skipped": skipped}
 

@@ -308,6 +308,33 @@ def test_trainings(service: Service, client: Client, run: Any, tmp_path: Path) -
     assert "/datasets/0: " in service.says("trainings", "start", "x", *options[:2], "-d", "nothing", check=2)
 
 
+def test_a_version_of_a_service_is_trained_on_here(
+    service: Service, client: Client, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRISTMILL_TRAINER_COMMAND", f"python {ROOT / 'tests' / 'api' / 'trainer.py'}")
+    (config := tmp_path / "c.json").write_text('{"steps": 2}')
+    out, number = tmp_path / "out", client.datasets.version("books")["number"]
+    asked = ("train", config, "-d", "pages=books@latest", "-o", out, "-q")
+    assert service.data(*asked)["model"] == "final"
+    (given,) = json.loads((out / "job.json").read_text())["datasets"]
+    told = client.datasets.version("books", number)
+    assert (given["name"], given["version"], given["role"]) == ("books", number, "pages")
+    assert given["manifest_digest"] == told["manifest_digest"]
+    there = Path(given["location"])
+    assert there == out / "given" / "datasets" / f"books-{number}"
+    made = service.home / "runs" / run["id"]
+    parts = sorted(path.relative_to(there) for path in there.rglob("*") if path.is_file())
+    assert parts == sorted([*(path.relative_to(made) for path in (made / "corpus").iterdir()), Path("manifest.json")])
+    assert all((there / part).read_bytes() == (made / part).read_bytes() for part in parts)
+    (there / parts[0]).write_bytes(b"")  # what was cut is fetched again
+    service.says(*asked)
+    assert (there / parts[0]).read_bytes() == (made / parts[0]).read_bytes()
+    service.says("train", config, "-d", made, "-o", tmp_path / "second", "-q")  # a folder stays one
+    assert "there is no" in service.says("train", config, "-d", "nothing@1", "-o", tmp_path / "third", check=2)
+    assert not (tmp_path / "third" / "job.json").exists()
+    assert "there is no" in service.says("train", config, "-d", made, "--start", "m@1", "-o", tmp_path / "f", check=2)
+
+
 def test_keys(service: Service, client: Client) -> None:
     made = service.data("keys", "make", "reader", "--role", "viewer", "--scope", "runs:read")
     assert made["id"] in service.says("keys", "list") and made["key"] not in service.says("keys", "list")
