@@ -94,6 +94,15 @@ def _wanted_rows(run: FinishedRun, wanted: Wanted) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in found)])
 
 
+def _wanted_mask(run: FinishedRun, wanted: Wanted) -> np.ndarray:
+    """Which records are wanted, ``bool[n]``."""
+    if wanted.measure is None:
+        return wanted.mask(run.lookup)
+    mask = np.zeros(run.lookup.count, bool)
+    mask[_wanted_rows(run, wanted)] = True
+    return mask
+
+
 def _measured(
     run: FinishedRun, measure: str, mask: np.ndarray, chosen: Callable[[np.ndarray], np.ndarray] | None = None,
     within: tuple[float, float] = (-np.inf, np.inf),
@@ -197,11 +206,7 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
     Raises:
         InputError: for a rule that is not there.
     """
-    rule, filters = run.rule(name), wanted or Wanted()
-    rows = _wanted_rows(run, filters)
-    mask = np.zeros(run.lookup.count, bool)
-    mask[rows] = True
-    starts = run.lookup.starts
+    rule, mask, starts = run.rule(name), _wanted_mask(run, wanted or Wanted()), run.lookup.starts
 
     def best(stretch: Stretch) -> np.ndarray:
         table, begin = stretch.table, starts[stretch.file] + stretch.first
@@ -209,13 +214,15 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
         limits = rule.limits({name: table.column(name) for name in rule.by}, len(values))
         distance = np.abs(values - limits)
         distance[~mask[begin : begin + len(values)]] = np.nan
-        return _first(np.stack([distance, begin + np.arange(len(values)), values, limits]), count)
+        rows = _first(distance, count)
+        return np.stack([distance[rows], begin + rows, values[rows], limits[rows]])
 
     found = run.ledger().over(
         sorted({rule.measure, *rule.by}), best,
         lambda file, first, group: not mask[starts[file] + first : starts[file] + first + group.num_rows].any(),
     )  # fmt: skip
-    near = _first(np.concatenate([np.zeros((4, 0)), *found], axis=1), count).T.tolist()
+    several = np.concatenate([np.zeros((4, 0)), *found], axis=1)
+    near = several[:, _first(several[0], count)].T.tolist()
     shown = _shown(run, [int(row) for _, row, _, _ in near])
     return [
         {**row, "measured": value, "limit": limit, "distance": distance}
@@ -223,16 +230,15 @@ def nearest(run: FinishedRun, name: str, count: int, wanted: Wanted | None = Non
     ]
 
 
-def _first(found: np.ndarray, count: int) -> np.ndarray:
-    """The nearest ``count``, of those that are as near as the last the first in order.
+def _first(distance: np.ndarray, count: int) -> np.ndarray:
+    """Places of the nearest ``count``, of those that are as near as the last the first in order.
 
     Args:
-        found: ``float64[4, n]``: distance, NaN for none; row, rising where distances are the same; value; limit.
+        distance: ``float64[n]``, NaN for none.
     """
-    there = found[:, ~np.isnan(found[0])]
-    if there.shape[1] > count > 0:
-        there = there[:, there[0] <= np.partition(there[0], count - 1)[count - 1]]
-    return there[:, np.argsort(there[0], kind="stable")[:count]]
+    last = np.partition(distance, count - 1)[count - 1] if len(distance) > count > 0 else np.inf  # NaN sorts behind all
+    there = np.flatnonzero(~np.isnan(distance) if np.isnan(last) else distance <= last)
+    return there[np.argsort(distance[there], kind="stable")[:count]]
 
 
 @lru_cache(maxsize=256)  # a finished run never changes

@@ -5,6 +5,7 @@ A family is what the ledger calls a cluster: documents that are connected by ver
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -21,10 +22,14 @@ KINDS = ("exact", "near")
 STANDINGS = ("uncompared", *KINDS, "kept")  # what a record is to a comparison, by code
 EDGES = np.arange(102) / 100  # of similarities; 1 has a bin of its own
 GROUPS = ("language", "domain", "host")
+FORM = 1  # of the answer; another one must not be taken for it
+
+
+LISTED = 12  # of each list, where nobody says otherwise
 
 
 @lru_cache(maxsize=64)  # a finished run never changes
-def duplicates(run: FinishedRun, limit: int) -> dict[str, Any] | None:
+def duplicates(run: FinishedRun, limit: int = LISTED) -> dict[str, Any] | None:
     """Everything about the duplicates of a run; None where nothing was compared.
 
     Args:
@@ -38,6 +43,10 @@ def duplicates(run: FinishedRun, limit: int) -> dict[str, Any] | None:
     comparison = comparison_of(run.run["recipe"])
     if comparison is None:
         return None
+    return run.remembered(f"duplicates-{FORM}-{limit}", lambda: _counted(run, comparison, limit))
+
+
+def _counted(run: FinishedRun, comparison: Mapping[str, Any], limit: int) -> dict[str, Any]:
     lookup, counts = run.lookup, run.statistics["deduplication"]
     standing = _standing(lookup)
     tokens = lookup.numbers("tokens").astype(np.float64)  # sums of them are exact: they are far below 2**53

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from curation.errors import InputError, RunError
 from curation.stage import Rule
 from pipelines.corpora import CORPORA
 from pipelines.kinds import kind_of
-from pipelines.lookup import Lookup, in_memory, kept_in, text_parts
+from pipelines.lookup import Lookup, counted_in, in_memory, kept_in, text_parts
 from pipelines.registry import suggestion
 from pipelines.remembered import remembered_stages
 from pipelines.rows import Rows, at_once
@@ -72,6 +72,14 @@ class FinishedRun:
         if self._lookup is None and self.kept is not None:
             self._lookup = kept_in(self.kept, self)
         return self._lookup or in_memory(self)
+
+    def remembered(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What follows from the run alone and takes long to count: plain JSON, kept beside its lookup.
+
+        Args:
+            name: of what it is; another form of it needs another name.
+        """
+        return make() if self.kept is None else counted_in(self.kept, name, make)
 
     @cached_property
     def columns(self) -> dict[str, pa.Field]:

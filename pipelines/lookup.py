@@ -12,7 +12,7 @@ import os
 import posixpath
 import secrets
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
@@ -230,6 +230,18 @@ def kept_in(path: Path, run: FinishedRun) -> Lookup | None:
     return Lookup(table)
 
 
+def counted_in(path: Path, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was counted of a run, from a file beside its lookup; made where it is not there."""
+    beside = path.with_name(f"{path.stem}.{name}.json")
+    try:
+        found: dict[str, Any] = json.loads(beside.read_bytes())
+    except (OSError, ValueError):
+        found = make()
+        if _can_write(path.parent):
+            _replace(beside, lambda part: part.write_text(json.dumps(found)))
+    return found
+
+
 @lru_cache(maxsize=IN_MEMORY)
 def in_memory(run: FinishedRun) -> Lookup:
     """The lookup of a run, made for this process alone."""
@@ -245,10 +257,18 @@ def _can_write(folder: Path) -> bool:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
+    def write(part: Path) -> None:
         with pa.OSFile(str(part), "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
             writer.write_table(table)
+
+    _replace(path, write)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """A file that is there whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        write(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -274,4 +294,5 @@ def _forget(folder: Path, most: int, but: Path) -> None:
     for path in sorted(folder.glob("*.arrow"), key=lambda path: path.stat().st_mtime, reverse=True):
         left -= path.stat().st_size
         if left < 0 and path != but:
-            path.unlink(missing_ok=True)
+            for beside in [path, *folder.glob(f"{path.stem}.*.json")]:
+                beside.unlink(missing_ok=True)

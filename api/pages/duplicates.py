@@ -16,12 +16,12 @@ from api.runs.routes import RunId, get_run
 from api.statistics.finished import finished_run
 from api.statistics.models import DocumentRow, Duplicates, FamilySizes, GroupDuplicates
 from api.statistics.routes import documents_of, get_duplicates, list_stages
+from pipelines.duplicates import LISTED
 from pipelines.look import FinishedRun
 
 router = APIRouter(include_in_schema=False)
 Reads = Annotated[Visitor, Depends(Visits("statistics:read", "runs:read"))]
 STAGE = "deduplication"
-LISTED = 12  # groups, families and pairs of hosts that are shown
 SAMPLES = 5
 BELOW = 5  # bins below the threshold that are drawn
 

@@ -17,6 +17,7 @@ from api.runs.routes import RunId
 from api.runs.states import SUCCEEDED
 from curation.errors import GristmillError
 from pipelines.canonical import digest_bytes, key_of
+from pipelines.duplicates import duplicates
 from pipelines.look import FinishedRun
 from pipelines.storage import MANIFEST
 
@@ -35,13 +36,14 @@ def finished_run(run_id: str, context: Context) -> FinishedRun:
 
 
 def look_through(run_id: str, context: Context) -> None:
-    """Make the lookup of a run that has just finished, so that no page waits for it."""
+    """Make the lookup of a run that has just finished, and count its duplicates, so that no page waits for it."""
     try:
         run = finished_run(run_id, context)
     except Problem:  # a training, or nothing was new
         return
     try:
         _ = run.lookup
+        duplicates(run)
     except (OSError, ValueError) as error:
         log.warning("run %s: its lookup cannot be made: %s", run_id, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from pipelines import lookup as lookups
 from pipelines.browse import Wanted, breakdown, documents, nearest, neighbours
 from pipelines.compare import compare
+from pipelines.duplicates import duplicates
 from pipelines.look import FinishedRun
 from pipelines.lookup import ROOM, Lookup, kept_in, tabled
 from tests.pages.finished import Milled, milled
@@ -209,11 +211,27 @@ def test_the_folder_is_bounded(data: Milled, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(lookups, "ROOM", 2 * names[0].stat().st_size)
     for age, path in enumerate(names[1:3]):
         kept_in(path, run)
+        path.with_name(f"{path.stem}.counts-1.json").write_text("{}")
         os.utime(path, (age, age))
     kept_in(names[0], run)  # used last, though made first
     kept_in(names[3], run)
     assert sorted(tmp_path.iterdir()) == [names[0], names[3]]
     assert lookup is not None and lookup.row(lookup.id_of(3)) == 3 and ROOM > 1 << 30  # what is mapped stays
+
+
+def test_what_was_counted_is_counted_once(data: Milled, tmp_path: Path) -> None:
+    plainly = duplicates(opened(data, data.first), 3)
+    assert plainly is not None and plainly["near"]["documents"] > 0
+    for _ in range(2):
+        assert duplicates(opened(data, data.first, tmp_path), 3) == plainly  # the second one is read
+    (kept,) = tmp_path.glob(f"{data.first}.duplicates-*-3.json")
+    kept.write_text(json.dumps({**plainly, "threshold": 0.5}))
+    assert duplicates(opened(data, data.first, tmp_path), 3) == {**plainly, "threshold": 0.5}
+    for damage in (b"", b'{"thr'):
+        kept.write_bytes(damage)
+        assert duplicates(opened(data, data.first, tmp_path), 3) == plainly
+    duplicates(opened(data, data.first, tmp_path), 1)
+    assert len(list(tmp_path.glob("*.json"))) == 2  # another limit is another answer
 
 
 def test_without_a_folder_it_is_in_memory(data: Milled, tmp_path: Path) -> None:
