@@ -140,13 +140,18 @@ def test_a_trainer_that_is_not_there(tmp_path: Path, corpus: Path, monkeypatch: 
     assert "GRISTMILL_TRAINER_COMMAND" in last
 
 
+def _heeds() -> None:
+    """What runs in the background of a shell is deaf to interrupts, and so would be what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_lets_the_trainer_save_and_the_same_command_goes_on(
     tmp_path: Path, corpus: Path, toy: None, sig: int
 ) -> None:
     config, out = config_file(tmp_path, steps=400, seconds=0.02), tmp_path / "out"
     command = [sys.executable, "-m", "cli.main", "train", str(config), "-d", str(corpus), "-o", str(out), "-q"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=_heeds)
     deadline = time.monotonic() + 60
     while not (out / "state").exists():
         assert time.monotonic() < deadline and process.poll() is None
