@@ -322,7 +322,7 @@ def test_a_version_of_a_service_is_trained_on_here(
     assert given["manifest_digest"] == told["manifest_digest"]
     there = Path(given["location"])
     assert there == out / "given" / "datasets" / f"books-{number}"
-    made = service.home / "runs" / run["id"]
+    made = service.home / "runs" / told["run"]
     parts = sorted(path.relative_to(there) for path in there.rglob("*") if path.is_file())
     assert parts == sorted([*(path.relative_to(made) for path in (made / "corpus").iterdir()), Path("manifest.json")])
     assert all((there / part).read_bytes() == (made / part).read_bytes() for part in parts)
