@@ -18,7 +18,7 @@ from curation.errors import InputError
 from pipelines.columns import numbers
 from pipelines.ledger import VERDICTS
 from pipelines.look import FinishedRun
-from pipelines.lookup import Lookup
+from pipelines.lookup import FATE, Lookup
 from pipelines.registry import suggestion
 from pipelines.rows import Place, Stretch
 from pipelines.statistics import edges_of
@@ -141,18 +141,15 @@ def _shown(run: FinishedRun, rows: Sequence[int], more: Sequence[str] = ()) -> l
         more: other columns.
     """
     lookup = run.lookup
+    others = [name for name in more if name not in SHOWN]
     places = [lookup.place(row) for row in rows]
-    told = run.ledger().rows(places, [*_READ, *(name for name in more if name not in SHOWN)])
-    words = {name: (lookup.codes(name), lookup.words(name)) for name in ("language", "domain", "host")}
     found = []
-    for row, (file, _), read in zip(rows, places, told, strict=True):
-        said: dict[str, Any] = {"id": lookup.id_of(row), "shard": run.shard_of(file)}
-        said |= {name: None if codes[row] < 0 else all_[int(codes[row])].as_py()
-                 for name, (codes, all_) in words.items()}  # fmt: skip
-        fate = lookup.fates[lookup.codes("fate")[row]]
-        said |= {name: word or None for name, word in zip(("verdict", "stage", "rule"), fate, strict=True)}
+    for row, (file, _), read in zip(rows, places, run.ledger().rows(places, [*_READ, *others]), strict=True):
+        said: dict[str, Any] = {"id": lookup.id_of(row), "shard": run.ledger_shards[file]["name"]}
+        said |= {name: lookup.word(name, row) for name in GROUPS}
+        said |= {name: word or None for name, word in zip(FATE, lookup.fate(row), strict=True)}
         whole = said | read
-        found.append({name: whole[name] for name in (*SHOWN, *(name for name in more if name not in SHOWN))})
+        found.append({name: whole[name] for name in (*SHOWN, *others)})
     return found
 
 

@@ -43,11 +43,8 @@ def _read(run: FinishedRun) -> int:
 
 def _shards(run: FinishedRun) -> dict[str, slice]:
     """Rows of each shard, by its identity."""
-    names, starts = run.ledger().names, run.lookup.starts.tolist()
-    return {
-        run.run["shards"][int(name.split("-")[1])]["identity"]: slice(starts[file], starts[file + 1])
-        for file, name in enumerate(names)
-    }
+    starts = run.lookup.starts.tolist()
+    return {shard["identity"]: slice(starts[file], starts[file + 1]) for file, shard in enumerate(run.ledger_shards)}
 
 
 def _same_records(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

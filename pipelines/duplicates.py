@@ -160,7 +160,7 @@ def _points(run: FinishedRun, standing: np.ndarray, limit: int) -> dict[str, Any
         "here": len(rows), "earlier": len(gone) - len(rows), "same_host": int(same_host.sum()),
         "same_shard": int((shards[0] == shards[1]).sum()),
         "hosts": _pairs(hosts[rows], hosts[others], limit, lambda code: str(names[code].as_py())),
-        "shards": _pairs(shards[0], shards[1], limit, run.shard_of),
+        "shards": _pairs(shards[0], shards[1], limit, lambda file: str(run.ledger_shards[file]["name"])),
     }  # fmt: skip
 
 

@@ -17,10 +17,11 @@ from curation.errors import InputError, RunError
 from curation.stage import Rule
 from pipelines.corpora import CORPORA
 from pipelines.kinds import kind_of
+from pipelines.ledger import KEPT
 from pipelines.lookup import Lookup, counted_in, in_memory, kept_in, text_parts
 from pipelines.registry import suggestion
 from pipelines.remembered import remembered_stages
-from pipelines.rows import Rows, at_once
+from pipelines.rows import Rows, at_once, part_number
 from pipelines.storage import Storage
 
 _SHOWN = ("id", "url", "verdict", "stage", "rule", "value", "threshold", "detail", "witness", "witness_dataset")
@@ -86,9 +87,10 @@ class FinishedRun:
         """Columns of the ledger by name."""
         return {field.name: field for field in self.ledger().schema}
 
-    def shard_of(self, file: int) -> str:
-        """Name of the shard that a file of the ledger is of."""
-        return str(self.run["shards"][int(self.ledger().names[file].split("-")[1])]["name"])
+    @cached_property
+    def ledger_shards(self) -> list[dict[str, Any]]:
+        """The shard that each file of the ledger is of, as ``run.json`` has it."""
+        return [self.run["shards"][part_number(name)] for name in self.ledger().names]
 
     def corpus(self) -> Rows:
         """The rows of what it published."""
@@ -99,7 +101,7 @@ class FinishedRun:
         files: Iterable[str] = self.manifest["files"]  # type: ignore[index]
         if shards is not None:
             numbers = {number for number, shard in enumerate(self.run["shards"]) if shard["name"] in shards}
-            files = [name for name in files if "/part-" in name and int(name.split("-")[1]) in numbers]
+            files = [name for name in files if "/part-" in name and part_number(name) in numbers]
         return Rows(self.storage, files, folder, id_name)
 
     def table(self, folder: str) -> ds.Dataset:
@@ -251,7 +253,7 @@ class FinishedRun:
         wanted: dict[tuple[int, bool], list[tuple[int, int]]] = {}  # by file, and whether in the corpus
         for row in rows:
             if (at := int(lookup.numbers("text")[row])) >= 0:
-                wanted.setdefault((lookup.place(row)[0], lookup.is_kept(row)), []).append((row, at))
+                wanted.setdefault((lookup.place(row)[0], lookup.fate(row)[0] == KEPT), []).append((row, at))
 
         def of_part(part: tuple[int, bool]) -> dict[str, str]:
             file, kept = part

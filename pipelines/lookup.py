@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Collection
 from functools import cached_property, lru_cache
@@ -23,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.corpora import CORPORA
-from pipelines.ledger import KEPT
 from pipelines.rows import Place, Rows
+from pipelines.storage import Storage
 
 if TYPE_CHECKING:
     from pipelines.look import FinishedRun
@@ -65,6 +64,11 @@ class Lookup:
         """The words that codes of a column count."""
         return self._column(name).dictionary if self.count else pa.array([], pa.string())
 
+    def word(self, name: str, row: int) -> str | None:
+        """The word of one record."""
+        found: str | None = self._column(name)[row].as_py()
+        return found
+
     def numbers(self, name: str) -> np.ndarray:
         """A column of numbers, ``[n]``: ``similarity`` (NaN for none), ``cluster_size``, ``tokens``; ``witness``, the
         row of the kept document that a duplicate resembles, and ``text``, the row in its part of the corpus or of the
@@ -90,10 +94,9 @@ class Lookup:
         fits = [all(word and fate[place] == word for place, word in asked) for fate in self.fates]
         return np.asarray(np.array([*fits, False], bool)[self.codes("fate")])
 
-    def is_kept(self, row: int) -> bool:
-        """Whether a record is kept."""
-        verdict, _, _ = self.fates[self.codes("fate")[row]]
-        return bool(verdict == KEPT)
+    def fate(self, row: int) -> tuple[str, str, str]:
+        """Verdict, stage and rule of one record."""
+        return self.fates[int(self.codes("fate")[row])]
 
     def groups(self, name: str, nobody: str) -> tuple[np.ndarray, pa.Array]:
         """Codes of a column and their words, where those that have none have the word ``nobody``."""
@@ -201,7 +204,10 @@ def text_parts(run: FinishedRun, name: str) -> list[Rows]:
     names = {"corpus": CORPORA[run.kind].id_name, "dropped": "id"}
     base = posixpath.basename(name)
     files: Collection[str] = run.manifest["files"]  # type: ignore[index]
-    return [Rows(run.storage, {f"{folder}/{base}"} & set(files), folder, id_) for folder, id_ in names.items()]
+    return [
+        Rows(run.storage, [path for path in [f"{folder}/{base}"] if path in files], folder, id_)
+        for folder, id_ in names.items()
+    ]
 
 
 # --- on disk ------------------------------------------------------------------------------------------------------
@@ -218,16 +224,25 @@ def kept_in(path: Path, run: FinishedRun) -> Lookup | None:
     Returns:
         None where the folder cannot be written to.
     """
-    with _making:
-        table = _mapped(path)
-        if table is None:
-            if not _can_write(path.parent):
-                return None
-            _write(tabled(run), path)
-            _forget(path.parent, ROOM, path)
+    table = _mapped(path)
+    if table is None:
+        with _making:
             table = _mapped(path)
-    assert table is not None, "it has just been written"
-    return Lookup(table)
+            table = _made(path, run) if table is None else table
+    return None if table is None else Lookup(table)
+
+
+def _made(path: Path, run: FinishedRun) -> pa.Table | None:
+    if not _can_write(path.parent):
+        return None
+    table = tabled(run)
+    with (
+        Storage(str(path.parent)).writer(path.name) as stream,
+        pa.ipc.new_file(stream, table.schema) as writer,
+    ):
+        writer.write_table(table)
+    _forget(path.parent, ROOM, path)
+    return _mapped(path)
 
 
 def counted_in(path: Path, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -238,7 +253,7 @@ def counted_in(path: Path, name: str, make: Callable[[], dict[str, Any]]) -> dic
     except (OSError, ValueError):
         found = make()
         if _can_write(path.parent):
-            _replace(beside, lambda part: part.write_text(json.dumps(found)))
+            Storage(str(path.parent)).write(beside.name, json.dumps(found).encode())
     return found
 
 
@@ -254,24 +269,6 @@ def _can_write(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK)
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    def write(part: Path) -> None:
-        with pa.OSFile(str(part), "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
-            writer.write_table(table)
-
-    _replace(path, write)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """A file that is there whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _mapped(path: Path) -> pa.Table | None:

@@ -21,6 +21,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def part_number(name: str) -> int:
+    """Number of the shard that a file is of, by its name: ``ledger/part-00007-1a2b3c4d.parquet``."""
+    return int(name.split("-")[1])
+
+
 @dataclass(frozen=True)
 class Stretch:
     """A row group of one file."""
@@ -59,12 +64,9 @@ class Rows:
         start = after or (0, -1)
         for file in range(start[0], len(self.names)):
             with self._open(file) as opened:
-                first = 0
-                for group in range(opened.num_row_groups):
-                    rows = opened.metadata.row_group(group).num_rows
-                    if file > start[0] or first + rows > start[1] + 1:
+                for group, first, metadata in _groups(opened):
+                    if file > start[0] or first + metadata.num_rows > start[1] + 1:
                         yield Stretch(file, first, opened.read_row_group(group, columns=list(columns)))
-                    first += rows
 
     def file(self, file: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one whole file."""
@@ -85,15 +87,12 @@ class Rows:
         """Rows of one file, rising."""
         found: dict[Place, dict[str, Any]] = {}
         with self._open(file) as opened:
-            first = 0
-            for group in range(opened.num_row_groups):
-                count = opened.metadata.row_group(group).num_rows
-                here = [row for row in wanted if first <= row < first + count]
+            for group, first, metadata in _groups(opened):
+                here = [row for row in wanted if first <= row < first + metadata.num_rows]
                 if here:
                     table = opened.read_row_group(group, columns=list(columns), use_threads=False)
                     taken = table.take([row - first for row in here]).to_pylist()
                     found |= {(file, row): one for row, one in zip(here, taken, strict=True)}
-                first += count
         return found
 
     def over(
@@ -106,14 +105,12 @@ class Rows:
         """
 
         def of_file(file: int) -> list[R]:
-            found, first = [], 0
+            found = []
             with self._open(file) as opened:
-                for group in range(opened.num_row_groups):
-                    metadata = opened.metadata.row_group(group)
+                for group, first, metadata in _groups(opened):
                     if not skips(file, first, metadata):
                         table = opened.read_row_group(group, columns=list(columns), use_threads=False)
                         found.append(task(Stretch(file, first, table)))
-                    first += metadata.num_rows
             return found
 
         return [one for found in at_once(of_file, range(len(self.names))) for one in found]
@@ -140,6 +137,15 @@ class Rows:
             if len(found) == len(ids):
                 break
         return found
+
+
+def _groups(opened: pq.ParquetFile) -> Iterator[tuple[int, int, pq.RowGroupMetaData]]:
+    """Number, first row and metadata of every row group."""
+    first = 0
+    for group in range(opened.num_row_groups):
+        metadata = opened.metadata.row_group(group)
+        yield group, first, metadata
+        first += metadata.num_rows
 
 
 def at_once(task: Callable[[T], R], some: Iterable[T]) -> list[R]:

@@ -44,7 +44,7 @@ def look_through(run_id: str, context: Context) -> None:
     try:
         _ = run.lookup
         duplicates(run)
-    except (OSError, ValueError) as error:
+    except (GristmillError, OSError, ValueError) as error:
         log.warning("run %s: its lookup cannot be made: %s", run_id, error)
 
 

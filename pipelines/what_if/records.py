@@ -29,6 +29,7 @@ from pipelines.kinds import comparison_section
 from pipelines.ledger import DROPPED, DUPLICATE, KEPT, QUARANTINED
 from pipelines.look import FinishedRun
 from pipelines.remembered import Remembered
+from pipelines.rows import part_number
 from pipelines.what_if.question import Asked
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Records:
         assert run.manifest is not None
         self.run, self.stages = run, tuple(stages)
         names = [name for name in run.manifest["files"] if name.startswith("ledger/")]
-        self._files = {int(name.split("-")[1]): name for name in names}
+        self._files = {part_number(name): name for name in names}
         self._metadata = {part: self._open(part).metadata for part in sorted(self._files)}
         self.schema: pa.Schema = self._open(min(self._files)).schema_arrow
         self.chunks = tuple(self._cut())

@@ -59,7 +59,7 @@ def test_every_column_is_the_ledgers(data: Milled, tmp_path: Path, name: str, ma
         assert np.isnan(value) if row["similarity"] is None else value == row["similarity"]
         assert (size, tokens) == (row["cluster_size"] or 0, row["extracted_tokens"] or 0)
         assert (lookup.id_of(witness) if witness >= 0 else None) == row["witness"]
-        assert run.shard_of(lookup.place(number)[0]) == row["shard"]
+        assert run.ledger_shards[lookup.place(number)[0]]["name"] == row["shard"]
     assert lookup.row("0" * 32) is None and lookup.row("x") is None
 
 
