@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from trainer.errors import StateError
 from trainer.models import build
 from trainer.models.heads import ScalarHead
 from trainer.train.checkpoint import load_weights
+from trainer.whole import whole_folder
 
 Kind = Literal["language", "reward"]
 MANIFEST = "manifest.json"
@@ -86,21 +85,14 @@ def _save(
     folder: Path, config: Mapping[str, Any], facts: Mapping[str, Any], tokenizer: Vocabulary,
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> str:  # fmt: skip
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    if weights is not None:
-        save_file(dict(weights), partial / WEIGHTS, metadata={"format": "pt"})
-    (partial / "config.json").write_text(json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
-    (partial / "gristmill.json").write_text(json.dumps(dict(facts), indent=1, sort_keys=True) + "\n")
-    tokenizer.save(partial)
-    files = {file.name: _facts_of(file) for file in sorted(partial.iterdir())}
-    (partial / MANIFEST).write_text(json.dumps({"files": files}, indent=1, sort_keys=True) + "\n")
-    for file in partial.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        if weights is not None:
+            save_file(dict(weights), partial / WEIGHTS, metadata={"format": "pt"})
+        (partial / "config.json").write_text(json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
+        (partial / "gristmill.json").write_text(json.dumps(dict(facts), indent=1, sort_keys=True) + "\n")
+        tokenizer.save(partial)
+        files = {file.name: _facts_of(file) for file in sorted(partial.iterdir())}
+        (partial / MANIFEST).write_text(json.dumps({"files": files}, indent=1, sort_keys=True) + "\n")
     return model_digest(folder)
 
 

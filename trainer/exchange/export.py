@@ -13,8 +13,6 @@ FOLDER/
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from trainer.exchange.write import TYPES, write_weights
 from trainer.exchange.written import FACTS, facts_of, sizes
 from trainer.infer.prompts import stops
 from trainer.model_folder import Model
+from trainer.whole import whole_folder
 
 SHARD_BYTES = 5 << 30
 CONTEXT = 4096
@@ -63,19 +62,12 @@ def export_model(
         raise ConfigError("/dtype", f"{dtype} is none of {', '.join(TYPES.values())}")
     _check_free(folder)
     form = form_of(model.kind, model.settings, model.module)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as partial:
         write_weights(partial, form, model.module, dtype, shard_bytes)
         for name, text in {**_described(model, form, dtype, context), **form.code}.items():
             (partial / name).write_text(text, encoding="utf-8")
-        _write_facts(partial, model, form, dtype)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+        facts = {"architecture": form.architecture, "dtype": TYPES[dtype], "facts": dict(model.facts)}
+        (partial / FACTS).write_text(_json({**facts, "files": sizes(partial)}))
     return form
 
 
@@ -103,15 +95,6 @@ def _described(model: Model, form: Form, dtype: torch.dtype, context: int) -> di
 
 def _numbers(tokenizer: Vocabulary) -> dict[str, int]:
     return {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos, "pad_token_id": tokenizer.pad}
-
-
-def _write_facts(folder: Path, model: Model, form: Form, dtype: torch.dtype) -> None:
-    """The last file, when the others are on disk."""
-    facts = {"architecture": form.architecture, "dtype": TYPES[dtype], "facts": dict(model.facts)}
-    (folder / FACTS).write_text(_json({**facts, "files": sizes(folder)}))
-    for path in folder.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
 
 
 def _json(content: Mapping[str, Any]) -> str:
