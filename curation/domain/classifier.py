@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,11 +19,6 @@ from curation.domain.packing import pack
 from curation.errors import InputError
 
 Precision = Literal["auto", "float32", "bfloat16"]
-
-# Matrix products of MKL differ in their last bits by where a row lies, on processors with AVX-512; not in this mode,
-# which is looked up at the first product of a process ("Conditional Numerical Reproducibility", oneMKL's manual).
-REPRODUCIBLE = ("MKL_CBWR", "AUTO,STRICT")
-os.environ.setdefault(*REPRODUCIBLE)
 
 # Of each text, the tokenizer is given this many characters for each token that the model reads.  English has
 # 4 to 5 characters per token and Chinese 1 to 2, so more than the first ``max_tokens`` tokens are in there,

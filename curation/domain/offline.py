@@ -1,4 +1,4 @@
-"""transformers, kept from the network and kept quiet."""
+"""transformers, kept from the network, quiet, and the same to the last bit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curation.errors import InputError
 
 
 def import_transformers() -> Any:
-    """The ``transformers`` module, imported with the hub switched off.
+    """The ``transformers`` module, imported with the hub switched off, and arithmetic that can be repeated.
 
     Raises:
         InputError: where it, or torch, is not installed.
@@ -20,6 +20,9 @@ def import_transformers() -> Any:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # A worker is one of many processes on its machine: threads of the tokeniser would fight for its cores.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # MKL reads this at its first product.  Otherwise the last bits of a row depend on where it lies among others, on
+    # processors with AVX-512 (oneMKL's manual, "Conditional Numerical Reproducibility").
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     try:
         import torch  # noqa: F401
         import transformers
