@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class Versions:
         role, place = with_role(given)
         if self.client is None or Path(place).exists():
             return dataset_at(given)
-        found, origin = self._fetched(self.client.datasets, place)
+        found, origin = self._fetched(self.client.datasets, place, _is_read)
         digest = digest_bytes((found / MANIFEST).read_bytes())
         return {**origin, "location": str(found), "role": role or "corpus", "manifest_digest": digest}
 
@@ -61,18 +61,21 @@ class Versions:
         found, origin = self._fetched(self.client.models, place)
         return {**model_at(f"{own or role}={found}", role), **origin}
 
-    def _fetched(self, things: Versioned, given: str) -> tuple[Path, dict[str, Any]]:
+    def _fetched(
+        self, things: Versioned, given: str, wanted: Callable[[str], bool] = lambda path: True
+    ) -> tuple[Path, dict[str, Any]]:
         """The folder of ``NAME`` or ``NAME@VERSION``, whose files are those of the service, and what it is called."""
         name, _, version = given.partition("@")
         number = things.version(name, version or "latest")["number"]
         folder = self.folder.absolute() / f"{things.kind}s" / f"{name}-{number}"
-        whole = things.kind == "model"
         with bars(self.quiet) as bar:
-            things.download(
-                name, number, folder, bar.to(f"fetching {name}@{number}"),
-                lambda path: whole or path == MANIFEST or path.startswith("corpus/"),
-            )  # fmt: skip
+            things.download(name, number, folder, bar.to(f"fetching {name}@{number}"), wanted)
         return folder, {"name": name, "version": number}
+
+
+def _is_read(path: str) -> bool:
+    """Whether a trainer reads this file of a dataset version."""
+    return path == MANIFEST or path.startswith("corpus/")
 
 
 @contextmanager

@@ -44,6 +44,12 @@ class Bins(NamedTuple):
         option["xAxis"]["axisLabel"] = {"showMinLabel": False, "showMaxLabel": False}
         return option
 
+    def marked(self, thresholds: Sequence[tuple[str, float]], unit: str) -> dict[str, Any]:
+        """The chart of a single series: no legend, and no name of the axis where names of thresholds stand."""
+        option = self.option(thresholds, unit)
+        option["legend"], option["yAxis"]["name"] = {"show": False}, ""
+        return option
+
 
 def bins(edges: Sequence[float], counts: Mapping[str, Sequence[int]]) -> Bins | None:
     """Bins from the first to the last that holds something in any of the series; None where none does.

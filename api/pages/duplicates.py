@@ -88,13 +88,11 @@ def _similarities(run_id: str, found: Duplicates) -> tuple[charts.Option | None,
     name, first = "near-duplicates", max(0, bisect_left(edges, found.threshold) - BELOW)
     inside, last = slice(first + 1, len(edges)), len(edges)
     own = Bins(edges[first:], {name: near[inside]}, {name: 0}, {name: near[last]}, log=False)
-    option = own.option([("threshold", found.threshold)], "similarity")
-    option["legend"], option["yAxis"]["name"] = {"show": False}, ""
     rows = []
     for (word, (count,)), low, high in zip(own.rows(), own.edges, own.edges[1:], strict=False):
         within = {"reason": f"{found.stage}.near", "measure": "similarity", "low": low, "high": high}
         rows.append((word, count, f"/runs/{run_id}/documents{query(**within)}"))
-    return option, rows
+    return own.marked([("threshold", found.threshold)], "similarity"), rows
 
 
 def _samples(visitor: Visitor, run: FinishedRun, found: Duplicates) -> list[DocumentRow]:

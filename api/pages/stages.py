@@ -135,9 +135,7 @@ def _told(
 
 
 def _option(found: Bins, fields: list[tuple[RuleSummary, list[Field]]], name: str) -> dict[str, Any]:
-    option = found.option(_drawn(found, fields), name)
-    option["legend"] = {"show": False}
-    option["yAxis"]["name"] = ""  # where names of thresholds stand
+    option = found.marked(_drawn(found, fields), name)
     for place, line in enumerate(option["series"][0].get("markLine", {}).get("data", [])):
         line["label"]["distance"] = 9 + 13 * (place % 2)  # names of near lines stand above each other
     return option
