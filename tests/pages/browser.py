@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.api.http import serving
 
 EXECUTABLE = os.environ.get("GRISTMILL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (375, 1024, 1600)
@@ -113,6 +115,26 @@ def watched(
         yield found
     finally:
         context.close()
+
+
+def reads_well(app: Any, browser: Any, theme: str, pages: Mapping[str, str], ready: str | None = None) -> None:
+    """At every width pages fit, axe has nothing to say of them, and nothing goes wrong.
+
+    Args:
+        pages: addresses by the names of their pictures.
+        ready: selector of what must be there first.
+    """
+    with serving(app) as (host, port):
+        for width in WIDTHS:
+            with watched(browser, f"http://{host}:{port}", width, theme=theme) as found:
+                for name, path in pages.items():
+                    page = found.open(path)
+                    if ready is not None:
+                        page.wait_for_selector(ready)
+                    found.fits()
+                    found.accessible()
+                    screenshot(page, f"{name}-{width}-{theme}")
+                    found.quiet()
 
 
 def screenshot(page: Any, name: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from api.pages.bins import bins, distance
-from tests.api.http import NOBODY, serving
-from tests.pages.browser import WIDTHS, screenshot, watched
+from tests.api.http import NOBODY
+from tests.pages.browser import reads_well
 from tests.pages.finished import Milled
 from tests.pages.reading import read
 
@@ -82,13 +82,5 @@ def test_the_distance_is_the_share_that_lies_elsewhere() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_reads_well(data: Milled, browser: Any, theme: str) -> None:
-    with serving(data.mill.app) as (host, port):
-        for width in WIDTHS:
-            with watched(browser, f"http://{host}:{port}", width, theme=theme) as seen:
-                page = seen.open(f"/compare?a={data.first}&b={data.second}")
-                page.wait_for_selector("gm-chart.drawn canvas")
-                seen.quiet()
-                seen.fits()
-                if width == 375 or (theme, width) == ("light", 1600):
-                    seen.accessible()
-                screenshot(page, f"compare-{width}-{theme}")
+    pages = {"compare": f"/compare?a={data.first}&b={data.second}"}
+    reads_well(data.mill.app, browser, theme, pages, "gm-chart.drawn canvas")

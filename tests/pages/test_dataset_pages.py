@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from api.pages.markdown import card
 from tests.api.http import ADMIN_KEY, make_key, serving
-from tests.pages.browser import WIDTHS, screenshot, watched
+from tests.pages.browser import reads_well, watched
 from tests.pages.finished import ASKS, Mill, Milled
 from tests.pages.reading import Read, read
 
@@ -235,16 +235,7 @@ def test_they_read_well(data: Milled, browser: Any, theme: str) -> None:
              "rows": "/datasets/asks/versions/1/rows", "files": "/datasets/web/versions/1/files",
              "diff": "/datasets/web/diff?first=1&second=2", 
              "figures": "/datasets/web/versions/1/statistics"}  # fmt: skip
-    with serving(data.mill.app) as (host, port):
-        for width in WIDTHS:
-            with watched(browser, f"http://{host}:{port}", width, theme=theme) as seen:
-                for name, path in names.items():
-                    page = seen.open(path)
-                    seen.quiet()
-                    seen.fits()
-                    if width == 375 or (theme, width) == ("light", 1600):
-                        seen.accessible()
-                    screenshot(page, f"{name}-{width}-{theme}")
+    reads_well(data.mill.app, browser, theme, names)
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from api.pages.marked import Mark, compared, marked
 from pipelines.differences import differences
-from tests.api.http import make_key, serving, sqlite
-from tests.pages.browser import WIDTHS, screenshot, watched
+from tests.api.http import make_key, sqlite
+from tests.pages.browser import reads_well
 from tests.pages.finished import Milled
 from tests.pages.reading import path_of, read
 
@@ -244,14 +244,6 @@ def test_differences_are_marked_on_both_sides() -> None:
 def test_they_read_well(data: Milled, browser: Any, theme: str) -> None:
     twin, again = listed(data, verdict="duplicate")[0]["id"], listed(data, stage="gopher-repetition")[0]["id"]
     base = f"/runs/{data.first}/documents"
-    with serving(data.mill.app) as (host, port):
-        for width in WIDTHS:
-            with watched(browser, f"http://{host}:{port}", width, theme=theme) as seen:
-                for name, path in (("documents", f"{base}?verdict=kept&near=gopher-quality.few-words"),
-                                   ("twin", f"{base}/{twin}"), ("again", f"{base}/{again}")):  # fmt: skip
-                    page = seen.open(path)
-                    seen.quiet()
-                    seen.fits()
-                    if width == 375 or (theme, width) == ("light", 1600):
-                        seen.accessible()
-                    screenshot(page, f"{name}-{width}-{theme}")
+    listed_near = f"{base}?verdict=kept&near=gopher-quality.few-words"
+    pages = {"documents": listed_near, "twin": f"{base}/{twin}", "again": f"{base}/{again}"}
+    reads_well(data.mill.app, browser, theme, pages)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.api.http import make_key, serving
-from tests.pages.browser import WIDTHS, screenshot, watched
+from tests.pages.browser import reads_well, watched
 from tests.pages.finished import ASKS, Mill, Milled
 from tests.pages.reading import Read, read
 from tests.support.corpus import chinese, english
@@ -250,15 +250,7 @@ def test_who_may_not_read_documents_sees_figures_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_reads_well(repeating: tuple[Mill, str], browser: Any, theme: str) -> None:
     mill, run = repeating
-    with serving(mill.app) as (host, port):
-        for width in WIDTHS:
-            with watched(browser, f"http://{host}:{port}", width, theme=theme) as found:
-                page = found.open(f"/runs/{run}/stages/deduplication")
-                page.wait_for_selector("gm-chart.drawn canvas")
-                found.fits()
-                found.accessible()
-                screenshot(page, f"duplicates-{width}-{theme}")
-                found.quiet()
+    reads_well(mill.app, browser, theme, {"duplicates": f"/runs/{run}/stages/deduplication"}, "gm-chart.drawn canvas")
 
 
 @pytest.mark.slow

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.http import serving
-from tests.pages.browser import WIDTHS, screenshot, watched
+from tests.pages.browser import reads_well
 from tests.pages.finished import Milled
 from tests.pages.reading import read
 
@@ -77,13 +76,4 @@ def test_other_data_has_no_pairs_but_rows(data: Milled) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_they_read_well(data: Milled, browser: Any, theme: str) -> None:
-    with serving(data.mill.app) as (host, port):
-        for width in WIDTHS:
-            with watched(browser, f"http://{host}:{port}", width, theme=theme) as seen:
-                page = seen.open(f"{PAIRS}?differ=1")
-                page.wait_for_selector("gm-chart.drawn canvas")
-                seen.quiet()
-                seen.fits()
-                if width == 375 or (theme, width) == ("light", 1600):
-                    seen.accessible()
-                screenshot(page, f"pairs-{width}-{theme}")
+    reads_well(data.mill.app, browser, theme, {"pairs": f"{PAIRS}?differ=1"}, "gm-chart.drawn canvas")
