@@ -276,6 +276,18 @@ def test_it_is_asked_nothing(
         asked(task, tmp_path, models, tuple(given[name] for name in datasets))
 
 
+@pytest.mark.parametrize("role", ["tokenizer", "start"])
+def test_what_a_training_is_given_it_does_not_write_over(tmp_path: Path, role: str) -> None:
+    corpus, out = pages(tmp_path / "pages"), tmp_path / "out"
+    given = tokenizer(out, corpus) if role == "tokenizer" else pretrained(out, corpus, tokenizer=BPE)
+    before = files(given)
+    fresh = {"model": DENSE} if role == "tokenizer" else {"model": None}
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(TrainerError, match=r"/models/0/location: .*choose another output"):
+        trained(tmp_path / "link", corpus, models={role: given}, stage="pretrain", **BRIEF, **fresh)
+    assert files(given) == before
+
+
 @pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "gristmill.json", "manifest.json"])
 def test_one_that_is_cut_is_refused(tmp_path: Path, name: str) -> None:
     data = pages(tmp_path / "pages")

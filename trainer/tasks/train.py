@@ -233,6 +233,10 @@ def _policy_loop(
 def _check(job: Job, config: Config) -> None:
     start, tokenizer = job.model("start"), job.model("tokenizer")
     job.check_roles(ROLES[config.stage])
+    for place, model in enumerate(job.models):
+        if Path(model["location"]).resolve() == (job.output / FOLDER).resolve():
+            raise ConfigError(f"/models/{place}/location", "this training would write its own model there; choose "
+                              "another output")  # fmt: skip
     if config.stage in STARTED and start is None:
         raise ConfigError(
             "/models", f"{config.stage} starts from a model that was tuned; give one with the role 'start'"
