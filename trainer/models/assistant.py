@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError
 from trainer.models import moe
 from trainer.models.attention import Attention, AttentionConfig, DecodeState, Place, place_parallel
+from trainer.models.by_rows import by_rows
 from trainer.models.common import Embedding, Linear, RMSNorm, SwiGLU, Trunk, residual, swiglu_width
 from trainer.ranges import NOT_NEGATIVE, POSITIVE, Range
 
@@ -230,6 +231,7 @@ class Assistant(nn.Module):
         return DecodeState(self.config, batch, device, dtype, max_tokens)
 
     @torch.no_grad()
+    @by_rows
     def decode(self, tokens_BT: Tensor, state: DecodeState, lengths_B: Tensor | None = None) -> Tensor:
         """Append tokens to every row, of which the first ``lengths_B`` count; hidden states (B, T, D)."""
         x_BTD = self.embedding(tokens_BT, state.dtype)

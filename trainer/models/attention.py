@@ -200,6 +200,25 @@ class DecodeState:
         chosen.bounds = [self.bounds[row] for row in index.tolist()]
         return chosen
 
+    @property
+    def empty(self) -> bool:
+        """Whether no row holds a token."""
+        return self.bound == 0
+
+    def split(self, tokens: int, lengths_B: Tensor | None) -> list[DecodeState]:
+        """One empty state a row, which writes into this one; ``tokens`` of every row, all or the first ``lengths_B``,
+        are counted here already, as if they were appended to nothing."""
+        self._reserve(tokens, lengths_B)
+        self._count(tokens, lengths_B)
+        states = []
+        for row in range(len(self.bounds)):
+            one = copy.copy(self)
+            one.keys_LBGNK, one.values_LBGNK = (x[:, row : row + 1] for x in (self.keys_LBGNK, self.values_LBGNK))
+            one.used_B, one.bounds = torch.zeros_like(self.used_B[:1]), [0]
+            one.even, one.max_tokens = True, self._room
+            states.append(one)
+        return states
+
     def put(self, index: Tensor, other: DecodeState) -> None:
         """Replace the rows named by ``index`` with those of ``other``, in place."""
         tokens = other.bound
@@ -232,8 +251,7 @@ class DecodeState:
             self._reach = min(whole_lanes(self.bound), self.keys_LBGNK.shape[3])
             keys_W = torch.arange(self._reach, device=self.used_B.device)
             mask_B1TW = (keys_W <= positions_BT[..., None])[:, None]
-        self.used_B = self.used_B + (tokens if lengths_B is None else lengths_B)
-        self.even = self.even and lengths_B is None
+        self._count(tokens, lengths_B)
         tables = rotary_tables(positions_BT, self.config.head_width, self.config.rotary_base, self.dtype)
         return Place(*tables, mask_B1TW, self._fresh)
 
@@ -248,6 +266,10 @@ class DecodeState:
                 buffer_BGNK[rows_B1, :, self._slots_BT] = new_BGTK.transpose(1, 2)
             looked_at.append(new_BGTK if self._fresh else buffer_BGNK[:, :, : self._reach])
         return looked_at[0], looked_at[1]
+
+    def _count(self, tokens: int, lengths_B: Tensor | None) -> None:
+        self.used_B = self.used_B + (tokens if lengths_B is None else lengths_B.to(self.used_B))
+        self.even = self.even and lengths_B is None
 
     def _reserve(self, tokens: int, lengths_B: Tensor | None) -> None:
         more = [tokens] * len(self.bounds)

@@ -89,9 +89,11 @@ def rotary_tables(positions_BT: Tensor, dim: int, base: float, dtype: torch.dtyp
 
 def rotate(x_BHTK: Tensor, cos_BTK: Tensor, sin_BTK: Tensor) -> Tensor:
     """``x`` turned by its positions."""
-    first, second = x_BHTK.chunk(2, dim=-1)
-    turned_BHTK = torch.cat((-second, first), dim=-1)
-    return x_BHTK * cos_BTK[:, None] + turned_BHTK * sin_BTK[:, None]
+    half = x_BHTK.shape[-1] // 2
+    first, second = x_BHTK.split(half, dim=-1)
+    cos, sin = (table_BTK[:, None, :, :half] for table_BTK in (cos_BTK, sin_BTK))  # both halves turn alike
+    turned = torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)
+    return torch.cat(turned, dim=-1)
 
 
 def positions_within(documents_BT: Tensor) -> Tensor:

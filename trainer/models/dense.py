@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.models.attention import Attention, AttentionConfig, DecodeState, Place, place_parallel
+from trainer.models.by_rows import by_rows
 from trainer.models.common import Embedding, Linear, RMSNorm, SwiGLU, Trunk, residual, swiglu_width
 from trainer.ranges import POSITIVE, Range
 
@@ -97,6 +98,7 @@ class Dense(nn.Module):
         return DecodeState(self.config, batch, device, dtype, max_tokens)
 
     @torch.no_grad()
+    @by_rows
     def decode(self, tokens_BT: Tensor, state: DecodeState, lengths_B: Tensor | None = None) -> Tensor:
         """Append tokens to every row, of which the first ``lengths_B`` count; hidden states (B, T, D)."""
         x_BTD = self.embedding(tokens_BT, state.dtype)

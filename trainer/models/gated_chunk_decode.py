@@ -158,6 +158,27 @@ class DecodeState:
         ]
         return chosen
 
+    @property
+    def empty(self) -> bool:
+        """Whether no row holds a token."""
+        return not any(self.lengths)
+
+    def split(self, tokens: int, lengths_B: Tensor | None) -> list[DecodeState]:
+        """One empty state a row, which writes into this one; ``tokens`` of every row, all or the first ``lengths_B``,
+        are counted here already, as if they were appended to nothing."""
+        states = []
+        for row in range(len(self.lengths)):
+            one = object.__new__(DecodeState)
+            one.__dict__.update(self.__dict__)
+            one.used_B, one.lengths = torch.zeros_like(self.used_B[:1]), [0]
+            one.layers = [
+                LayerState(**{name: x[row : row + 1] for name, x in layer.tensors().items()}) for layer in self.layers
+            ]
+            states.append(one)
+        given_B, lengths = self._given(tokens, lengths_B)
+        self._count(given_B, lengths)
+        return states
+
     def put(self, index: Tensor, other: DecodeState) -> None:
         """Replace the rows named by ``index`` with those of ``other``, in place."""
         self.used_B[index] = other.used_B
@@ -173,11 +194,7 @@ class DecodeState:
 
     def plan(self, tokens: int, lengths_B: Tensor | None) -> Plan:
         """How to append ``tokens`` tokens to every row, of which the first ``lengths_B`` count."""
-        lengths = [tokens] * len(self.lengths) if lengths_B is None else [int(n) for n in lengths_B.tolist()]
-        longest = max((used + more for used, more in zip(self.lengths, lengths, strict=True)), default=0)
-        if longest > self.max_tokens:
-            raise StateError(f"a decode state for {self.max_tokens} tokens cannot hold {longest}")
-        given_B = torch.full_like(self.used_B, tokens) if lengths_B is None else lengths_B.to(self.used_B)
+        given_B, lengths = self._given(tokens, lengths_B)
         if tokens > 1 and not any(self.lengths):
             chunk = min(tokens, self.chunk)
             documents_BT = given_B.new_zeros(len(lengths), -(-tokens // chunk) * chunk)
@@ -188,8 +205,19 @@ class DecodeState:
 
     def advance(self, plan: Plan) -> None:
         """Count what was appended."""
-        self.used_B += plan.lengths_B
-        self.lengths = [used + new for used, new in zip(self.lengths, plan.lengths, strict=True)]
+        self._count(plan.lengths_B, plan.lengths)
+
+    def _count(self, given_B: Tensor, lengths: Sequence[int]) -> None:
+        self.used_B += given_B
+        self.lengths = [used + new for used, new in zip(self.lengths, lengths, strict=True)]
+
+    def _given(self, tokens: int, lengths_B: Tensor | None) -> tuple[Tensor, list[int]]:
+        """How many tokens every row gets, on the device and on the host; there is room for them."""
+        lengths = [tokens] * len(self.lengths) if lengths_B is None else [int(n) for n in lengths_B.tolist()]
+        longest = max((used + more for used, more in zip(self.lengths, lengths, strict=True)), default=0)
+        if longest > self.max_tokens:
+            raise StateError(f"a decode state for {self.max_tokens} tokens cannot hold {longest}")
+        return torch.full_like(self.used_B, tokens) if lengths_B is None else lengths_B.to(self.used_B), lengths
 
     def _steps(self, tokens: int, lengths_B: Tensor, lengths: list[int]) -> list[Step]:
         """One step per chunk that a row touches, at the most; the host and the device count alike."""

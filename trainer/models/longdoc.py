@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError, DataError
+from trainer.models.by_rows import by_rows
 from trainer.models.common import Embedding, Linear, RMSNorm, SwiGLU, Trunk, residual, swiglu_width
 from trainer.models.gated_chunk import GatedChunkAttention, Layout, lay_out
 from trainer.models.gated_chunk_decode import DecodeState, Plan, decode
@@ -242,6 +243,7 @@ class LongDoc(nn.Module):  # type: ignore[misc]
         return DecodeState(attentions, batch, levels, device, dtype)
 
     @torch.no_grad()
+    @by_rows
     def decode(self, tokens_BT: Tensor, state: DecodeState, lengths_B: Tensor | None = None) -> Tensor:
         """Append tokens to every row, of which the first ``lengths_B`` count; hidden states (B, T, D)."""
         plan = state.plan(tokens_BT.shape[1], lengths_B)
