@@ -278,8 +278,8 @@ class DecodeState:
         bounds = [bound + new for bound, new in zip(self.bounds, more, strict=True)]
         if max(bounds, default=0) > self._room and not (self.even and lengths_B is None):  # perhaps too large: ask
             bounds = (self.used_B + (tokens if lengths_B is None else lengths_B.to(self.used_B))).tolist()
+        self._make_room(max(bounds, default=0))
         self.bounds = bounds
-        self._make_room(self.bound)
 
     @property
     def _room(self) -> int:

@@ -272,6 +272,8 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
         seen_GHCK = self.look(q_GHCK, *self._gather(levels, table_GL, layout))
         if rows is not None:
             seen_GHCK = torch.zeros_like(null_GHCK).index_copy(0, rows, seen_GHCK)
+        elif layout.mask_G1CJ is None:  # documents begin with chunks, whose nodes are absent: they saw the null pair
+            return seen_GHCK
         return torch.where(layout.continues_GC[:, None, :, None], seen_GHCK, null_GHCK)
 
     def _gather(self, levels: list[Nodes], table_GL: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
