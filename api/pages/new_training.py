@@ -23,6 +23,7 @@ from api.trainings.routes import NewTraining, start_training
 router = APIRouter(include_in_schema=False)
 Starts = Annotated[Visitor, Depends(Visits("runs:read", "datasets:read", "models:read", "trainings:write"))]
 Word = Annotated[NoNul, Query(max_length=210)]
+ROLES = ("start", "tokenizer", "reward")  # of models that a training may be given
 MOST = 100  # datasets and models that are offered; others are found by their names
 
 
@@ -35,15 +36,16 @@ class Chosen(NamedTuple):
     family: str
     size: str
     start: str
+    tokenizer: str
     reward: str
 
 
 def chosen_of(
     dataset: Word = "", version: Word = "", stage: Word = "", family: Word = "", size: Word = "", start: Word = "",
-    reward: Word = "",
+    tokenizer: Word = "", reward: Word = "",
 ) -> Chosen:  # fmt: skip
     """As the address has it."""
-    return Chosen(dataset, version, stage, family, size, start, reward)
+    return Chosen(dataset, version, stage, family, size, start, tokenizer, reward)
 
 
 def _settled(chosen: Chosen, kind: str | None) -> Chosen:
@@ -53,8 +55,10 @@ def _settled(chosen: Chosen, kind: str | None) -> Chosen:
     family = chosen.family if chosen.family in FAMILIES else "dense"
     sizes = [one.name for one in sizes_of(family)]
     size = chosen.size if chosen.size in sizes else sizes[0]
-    return Chosen(chosen.dataset, chosen.version or "latest", stage, family, size, chosen.start,
-                  chosen.reward if stage in REWARDED else "")  # fmt: skip
+    start = "" if stage == "tokenizer" else chosen.start
+    tokenizer = "" if start or stage in ("tokenizer", *STARTED) else chosen.tokenizer
+    reward = chosen.reward if stage in REWARDED else ""
+    return Chosen(chosen.dataset, chosen.version or "latest", stage, family, size, start, tokenizer, reward)
 
 
 @router.get("/trainings/new", name="page_new_training")
@@ -62,11 +66,11 @@ def page_new_training(visitor: Starts, asked: Annotated[Chosen, Depends(chosen_o
     datasets = list_datasets(visitor.context, visitor.principal, MOST).items
     kind = next((one.kind for one in datasets if one.name == asked.dataset), None)
     chosen = _settled(asked, kind)
+    config = config_of(chosen.stage, chosen.family, chosen.size, fresh=not chosen.start, shares=bool(chosen.tokenizer))
     fields = {
         "name": "-".join(part for part in (chosen.dataset, chosen.stage) if part), "model": "", "note": "",
         "datasets": f"{chosen.dataset}@{chosen.version}" if chosen.dataset else "", "start": chosen.start,
-        "reward": chosen.reward,
-        "config": _text(config_of(chosen.stage, chosen.family, chosen.size, fresh=not chosen.start)),
+        "tokenizer": chosen.tokenizer, "reward": chosen.reward, "config": _text(config),
     }  # fmt: skip
     if like:
         fields |= _like(visitor, like)
@@ -86,7 +90,7 @@ def _like(visitor: Visitor, run_id: str) -> dict[str, str]:
     roles = {role: ref for role, ref in given if role}
     return {
         "name": run.name, "note": run.note, "datasets": "\n".join(ref for role, ref in given if not role),
-        "start": roles.get("start", ""), "reward": roles.get("reward", ""), "config": _text(run.config),
+        "config": _text(run.config), **{role: roles.get(role, "") for role in ROLES},
     }  # fmt: skip
 
 
@@ -128,14 +132,16 @@ def model_options(visitor: Visitor) -> list[tuple[str, str]]:
 
 @router.post("/trainings/new", name="page_start_training")
 def page_start_training(visitor: Starts, form: Form) -> Response:
-    names = ("name", "model", "datasets", "start", "reward", "config", "note")
+    names = ("name", "model", "datasets", *ROLES, "config", "note")
     fields = {name: form.get(name, "") for name in names}
     made, problem = tried(
         lambda: start_training(body_of(NewTraining, _body(fields)), Response(), visitor.context, visitor.principal)
     )
     if made is None:
         datasets = list_datasets(visitor.context, visitor.principal, MOST).items
-        return _form(visitor, _settled(Chosen(*[""] * 7), None), fields, datasets, None, problem, like="given")
+        return _form(
+            visitor, _settled(Chosen(*[""] * len(Chosen._fields)), None), fields, datasets, None, problem, like="given"
+        )
     return RedirectResponse(f"/trainings/{made.id}", 303)
 
 
@@ -155,7 +161,7 @@ def json_of(text: str) -> Any:
 
 def _body(fields: dict[str, str]) -> dict[str, Any]:
     """The body of the request."""
-    models = [{**ref_of(fields[role]), "role": role} for role in ("start", "reward") if fields[role].strip()]
+    models = [{**ref_of(fields[role]), "role": role} for role in ROLES if fields[role].strip()]
     return {
         "name": fields["name"].strip(), "datasets": [ref_of(line) for line in lines_of(fields["datasets"])],
         "models": models, "config": json_of(fields["config"]), "note": fields["note"],

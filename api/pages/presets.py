@@ -14,6 +14,7 @@ STAGES = {  # what they do, kinds of data that they read
     "dpo": ("answers as people prefer, straight from pairs", ("preferences",)),
     "ppo": ("answers as a reward model prefers; actor and critic", ("preferences", "instructions")),
     "grpo": ("answers as a reward model prefers; groups of answers, no critic", ("preferences", "instructions")),
+    "tokenizer": ("fits a tokenizer that several models can share", ("corpus", "instructions")),
 }
 FAMILIES = {
     "dense": "the plain decoder",
@@ -55,13 +56,17 @@ def sizes_of(family: str) -> list[Meant]:
     return found
 
 
-def config_of(stage: str, family: str, size: str, *, fresh: bool) -> dict[str, Any]:
+def config_of(stage: str, family: str, size: str, *, fresh: bool, shares: bool = False) -> dict[str, Any]:
     """A configuration that the trainer takes.
 
     Args:
         fresh: whether the model starts from nothing; else it goes on from one that is given.
+        shares: whether a fresh model takes a tokenizer that is given; else it has its own.
     """
     chosen = SIZES[size]
+    fitted = {"kind": "bpe", "size": chosen.vocabulary}
+    if stage == "tokenizer":
+        return {"stage": stage, "tokenizer": fitted}
     config: dict[str, Any] = {
         "stage": stage,
         "data": {"tokens": 512 if stage in REWARDED else 1024, "rows": 8},
@@ -82,7 +87,8 @@ def config_of(stage: str, family: str, size: str, *, fresh: bool) -> dict[str, A
         config["policy"] = {"prompts": 32, "samples": 4, "new_tokens": 128, "clip": 0.2, "kl": 0.05}
     if fresh:
         config["model"] = _settings(family, size)
-        config["tokenizer"] = {"kind": "bpe", "size": chosen.vocabulary}
+        if not shares:
+            config["tokenizer"] = fitted
     return config
 
 

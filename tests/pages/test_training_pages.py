@@ -155,7 +155,7 @@ def test_the_trainer_takes_every_configuration_that_is_offered(stage: str, famil
     for size in sizes_of(family):
         for fresh in (True, False):
             config = from_dict(Config, config_of(stage, family, size.name, fresh=fresh))
-            assert config.stage == stage and (config.model is not None) == fresh
+            assert config.stage == stage and (config.model is not None) == (fresh and stage != "tokenizer")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -187,6 +187,23 @@ def test_a_training_is_started_from_a_dataset_version(taught: Learned) -> None:
     run = client.get(answer.headers["location"].replace("/trainings/", "/api/v1/runs/")).json()
     assert run["kind"] == "training" and run["config"] == config
     assert run["inputs"] == [{"source": "web", "path": "version 1"}]
+
+
+def test_a_fresh_model_may_share_a_tokenizer(taught: Learned) -> None:
+    client = taught.mill.client()
+    alone = read(client, "/trainings/new?dataset=web&stage=tokenizer&start=base@1").all("//textarea[@name='config']")
+    assert json.loads(alone[0].text) == {"stage": "tokenizer", "tokenizer": {"kind": "bpe", "size": 2048}}
+    page = read(client, "/trainings/new?dataset=web&version=1&tokenizer=base@1")
+    config = json.loads(page.all("//textarea[@name='config']")[0].text)
+    own = config_of("pretrain", "dense", "nano", fresh=True)
+    assert config == {name: value for name, value in own.items() if name != "tokenizer"}
+    assert page.all("//input[@name='tokenizer']/@value") == ["base@1"]
+    fields = {"name": "shares", "datasets": "web@1", "tokenizer": "base@1", "config": json.dumps(config), "model": ""}
+    run_id = client.post("/trainings/new", data=fields).headers["location"].rsplit("/", 1)[-1]
+    inputs = client.get(f"/api/v1/runs/{run_id}").json()["inputs"]
+    assert {"source": "base", "path": "version 1", "role": "tokenizer"} in inputs
+    again = read(client, f"/trainings/new?like={run_id}")
+    assert again.all("//input[@name='tokenizer']/@value") == ["base@1"]
 
 
 def test_a_stage_says_what_it_wants(taught: Learned) -> None:
