@@ -30,14 +30,14 @@ MOST = 100  # datasets and models that are offered; others are found by their na
 class Chosen(NamedTuple):
     """What the first form asks."""
 
-    dataset: str
-    version: str
-    stage: str
-    family: str
-    size: str
-    start: str
-    tokenizer: str
-    reward: str
+    dataset: str = ""
+    version: str = ""
+    stage: str = ""
+    family: str = ""
+    size: str = ""
+    start: str = ""
+    tokenizer: str = ""
+    reward: str = ""
 
 
 def chosen_of(
@@ -139,9 +139,7 @@ def page_start_training(visitor: Starts, form: Form) -> Response:
     )
     if made is None:
         datasets = list_datasets(visitor.context, visitor.principal, MOST).items
-        return _form(
-            visitor, _settled(Chosen(*[""] * len(Chosen._fields)), None), fields, datasets, None, problem, like="given"
-        )
+        return _form(visitor, _settled(Chosen(), None), fields, datasets, None, problem, like="given")
     return RedirectResponse(f"/trainings/{made.id}", 303)
 
 

@@ -82,8 +82,8 @@ class AttentionConfig(Checked):
 class Place(NamedTuple):
     """Where new tokens stand: the same for every layer, made once per forward."""
 
-    cos_BTK: Tensor
-    sin_BTK: Tensor
+    cos_BTK2: Tensor
+    sin_BTK2: Tensor
     mask_B1TW: Tensor | None
     """Which keys a query sees; None: those up to itself where ``causal``, else all."""
     causal: bool
@@ -139,8 +139,8 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, place: Place, state: DecodeState | None = None, layer: int = 0) -> Tensor:
         q_BHTK, k_BGTK, v_BGTK = (self._heads(project(x_BTD)) for project in (self.query, self.key, self.value))
-        q_BHTK = rotate(q_BHTK, place.cos_BTK, place.sin_BTK)
-        k_BGTK = rotate(k_BGTK, place.cos_BTK, place.sin_BTK)
+        q_BHTK = rotate(q_BHTK, place.cos_BTK2, place.sin_BTK2)
+        k_BGTK = rotate(k_BGTK, place.cos_BTK2, place.sin_BTK2)
         if state is not None:
             k_BGTK, v_BGTK = state.append(layer, k_BGTK, v_BGTK)
         mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, place.mask_B1TW, place.causal)

@@ -79,19 +79,17 @@ class SwiGLU(nn.Module):  # type: ignore[misc]
 
 
 def rotary_tables(positions_BT: Tensor, dim: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B, T, K) of rotary positions (Su et al., 2021); the halves of a head are paired."""
+    """Cosines and sines (B, T, K/2) of rotary positions (Su et al., 2021); the halves of a head are paired."""
     wide = torch.promote_types(dtype, torch.float32)
     steps_K2 = torch.arange(0, dim, 2, device=positions_BT.device, dtype=wide) / dim
     angles_BTK2 = positions_BT.to(wide)[..., None] * torch.exp(-math.log(base) * steps_K2)
-    angles_BTK = torch.cat((angles_BTK2, angles_BTK2), dim=-1)
-    return angles_BTK.cos().to(dtype), angles_BTK.sin().to(dtype)
+    return angles_BTK2.cos().to(dtype), angles_BTK2.sin().to(dtype)
 
 
-def rotate(x_BHTK: Tensor, cos_BTK: Tensor, sin_BTK: Tensor) -> Tensor:
+def rotate(x_BHTK: Tensor, cos_BTK2: Tensor, sin_BTK2: Tensor) -> Tensor:
     """``x`` turned by its positions."""
-    half = x_BHTK.shape[-1] // 2
-    first, second = x_BHTK.split(half, dim=-1)
-    cos, sin = (table_BTK[:, None, :, :half] for table_BTK in (cos_BTK, sin_BTK))  # both halves turn alike
+    first, second = x_BHTK.chunk(2, dim=-1)
+    cos, sin = cos_BTK2[:, None], sin_BTK2[:, None]
     turned = torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)
     return torch.cat(turned, dim=-1)
 

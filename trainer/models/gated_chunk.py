@@ -44,8 +44,8 @@ class Layout:
     batch: int
     chunks: int
     chunk: int
-    cos_GCK: Tensor
-    sin_GCK: Tensor
+    cos_GCK2: Tensor
+    sin_GCK2: Tensor
     mask_G1CJ: Tensor | None
     """Which keys of its chunk (with memory: of the chunk before and its own) a token sees; None: all up to itself."""
     since_GC: Tensor
@@ -87,14 +87,14 @@ def lay_out(
     positions_BT = positions_within(documents_BT)
     at_C = torch.arange(1, chunk + 1, device=documents_BT.device)
     tables = rotary_tables(positions_BT, attention.head_width, attention.rotary_base, dtype)
-    cos_GCK, sin_GCK = (x.unflatten(1, (chunks, chunk)).flatten(0, 1) for x in tables)
+    cos_GCK2, sin_GCK2 = (x.unflatten(1, (chunks, chunk)).flatten(0, 1) for x in tables)
     plain = plain or _is_plain(run_BNC, padded_BNC, attention.memory)
     return Layout(
         batch,
         chunks,
         chunk,
-        cos_GCK,
-        sin_GCK,
+        cos_GCK2,
+        sin_GCK2,
         None if plain else _local_mask(run_BNC, attention.memory),
         torch.minimum(positions_BT.unflatten(1, (chunks, chunk)) + 1, at_C).flatten(0, 1),
         (run_BNC == last_BN1).flatten(0, 1),
@@ -205,8 +205,8 @@ class GatedChunkAttention(nn.Module):  # type: ignore[misc]
         """All but the last projection; ``reading`` tells that no gradient will be asked for."""
         x_GCD = x_BTD.unflatten(1, (layout.chunks, layout.chunk)).flatten(0, 1)
         q_GHCK, k_GHCK, v_GHCK = self.project(x_GCD)
-        rotated_GHCK = rotate(k_GHCK, layout.cos_GCK, layout.sin_GCK)
-        turned_GHCK = rotate(q_GHCK, layout.cos_GCK, layout.sin_GCK)
+        rotated_GHCK = rotate(k_GHCK, layout.cos_GCK2, layout.sin_GCK2)
+        turned_GHCK = rotate(q_GHCK, layout.cos_GCK2, layout.sin_GCK2)
         if reading and not turned_GHCK.is_cuda and self.memory and layout.chunks > 1 and layout.mask_G1CJ is None:
             local_GHCK = _local_views(turned_GHCK, rotated_GHCK, v_GHCK, layout)
         else:

@@ -13,8 +13,10 @@ Which rows finish a chunk is known on the host, so that a step waits for no devi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -110,8 +112,8 @@ class Plan:
     lengths: Sequence[int]
     """The same on the host."""
     layout: Layout | None = None
-    cos_BTK: Tensor | None = None
-    sin_BTK: Tensor | None = None
+    cos_BTK2: Tensor | None = None
+    sin_BTK2: Tensor | None = None
     steps: Sequence[Step] = ()
 
 
@@ -148,14 +150,14 @@ class DecodeState:
         """The rows named by ``index`` (numbers, repeats allowed, or a boolean mask), copied."""
         if index.dtype == torch.bool:
             index = index.nonzero()[:, 0]
-        chosen = object.__new__(DecodeState)
-        chosen.__dict__.update(self.__dict__)
-        chosen.used_B = self.used_B.index_select(0, index)
-        chosen.lengths = [self.lengths[row] for row in index.tolist()]
-        chosen.layers = [
-            LayerState(**{name: x.index_select(0, index) for name, x in layer.tensors().items()})
-            for layer in self.layers
-        ]
+        lengths = [self.lengths[row] for row in index.tolist()]
+        return self._part(self.used_B.index_select(0, index), lengths, lambda x: x.index_select(0, index))
+
+    def _part(self, used_B: Tensor, lengths: list[int], pick: Callable[[Tensor], Tensor]) -> DecodeState:
+        """A state of some rows, whose tensors ``pick`` takes from all."""
+        chosen = copy.copy(self)
+        chosen.used_B, chosen.lengths = used_B, lengths
+        chosen.layers = [LayerState(**{name: pick(x) for name, x in layer.tensors().items()}) for layer in self.layers]
         return chosen
 
     @property
@@ -166,18 +168,10 @@ class DecodeState:
     def split(self, tokens: int, lengths_B: Tensor | None) -> list[DecodeState]:
         """One empty state a row, which writes into this one; ``tokens`` of every row, all or the first ``lengths_B``,
         are counted here already, as if they were appended to nothing."""
-        states = []
-        for row in range(len(self.lengths)):
-            one = object.__new__(DecodeState)
-            one.__dict__.update(self.__dict__)
-            one.used_B, one.lengths = torch.zeros_like(self.used_B[:1]), [0]
-            one.layers = [
-                LayerState(**{name: x[row : row + 1] for name, x in layer.tensors().items()}) for layer in self.layers
-            ]
-            states.append(one)
-        given_B, lengths = self._given(tokens, lengths_B)
-        self._count(given_B, lengths)
-        return states
+        self._count(*self._given(tokens, lengths_B))
+        none_B = torch.zeros_like(self.used_B[:1])
+        rows = [slice(row, row + 1) for row in range(len(self.lengths))]
+        return [self._part(none_B.clone(), [0], itemgetter(row)) for row in rows]
 
     def put(self, index: Tensor, other: DecodeState) -> None:
         """Replace the rows named by ``index`` with those of ``other``, in place."""
@@ -195,7 +189,7 @@ class DecodeState:
     def plan(self, tokens: int, lengths_B: Tensor | None) -> Plan:
         """How to append ``tokens`` tokens to every row, of which the first ``lengths_B`` count."""
         given_B, lengths = self._given(tokens, lengths_B)
-        if tokens > 1 and not any(self.lengths):
+        if tokens > 1 and self.empty:
             chunk = min(tokens, self.chunk)
             documents_BT = given_B.new_zeros(len(lengths), -(-tokens // chunk) * chunk)
             return Plan(given_B, lengths, lay_out(documents_BT, self.attention, self.dtype, plain=True, ended=True))
@@ -256,7 +250,7 @@ def decode(attention: GatedChunkAttention, x_BTD: Tensor, state: LayerState, pla
     if plan.layout is not None:
         return _prefill(attention, x_BTD, state, plan.layout, plan.lengths_B)
     q_BHTK, k_BHTK, v_BHTK = attention.project(x_BTD)
-    turned = (rotate(x, plan.cos_BTK, plan.sin_BTK) for x in (q_BHTK, k_BHTK))
+    turned = (rotate(x, plan.cos_BTK2, plan.sin_BTK2) for x in (q_BHTK, k_BHTK))
     new = (q_BHTK, k_BHTK, v_BHTK, *turned)
     mixed_BTD = x_BTD.new_zeros(x_BTD.shape[0], x_BTD.shape[1] + 1, x_BTD.shape[2])
     rows_B1 = torch.arange(len(x_BTD), device=x_BTD.device)[:, None]
